@@ -1,0 +1,51 @@
+"""5. The block: attention, then feed-forward, each added to what was there.
+
+    residual ──┬──────────────────────▶ + ──┬─────────────────────────▶ + ──▶ residual
+               └─ norm ─ attention ─────┘   └─ norm ─ feed-forward ─────┘
+                                      residual_middle
+
+The *residual stream* is a bus of D wires that runs through all blocks. Nothing overwrites
+it: each sublayer reads a normalised copy and adds what it found. So the final vector is the
+embedding plus everything every sublayer wrote, and the gradient reaches the first block by
+way of the plus signs undiminished.
+
+LayerNorm stands before each sublayer (pre-norm), not on the bus: it subtracts the mean of
+the D values, divides by their standard deviation and rescales, so a sublayer sees inputs of
+the same size however much has been added up. Pre-norm trains without the delicate warm-up
+that the original post-norm order needs.
+
+Sources: He et al., "Deep Residual Learning" (2015); Ba et al., "Layer Normalization" (2016);
+Xiong et al., "On Layer Normalization in the Transformer Architecture" (2020).
+"""
+
+from torch import Tensor, nn
+
+from transformer.attention import MultiHeadAttention
+from transformer.config import ModelConfig
+from transformer.feed_forward import FeedForward
+from transformer.kv_cache import LayerCache
+
+LAYER_NORM_EPS = 1e-5
+
+
+class Block(nn.Module):
+    """One pre-LayerNorm transformer block: (B, T, D) -> (B, T, D).
+
+    Dropout acts once on what each sublayer writes. The attention weights themselves are left
+    alone, so that the fused and the explicit path agree in training as well.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(config.d_model, eps=LAYER_NORM_EPS)
+        self.attention = MultiHeadAttention(config)
+        self.feed_forward_norm = nn.LayerNorm(config.d_model, eps=LAYER_NORM_EPS)
+        self.feed_forward = FeedForward(config)
+        self.dropout = nn.Dropout(config.dropout)
+        self.residual_middle, self.residual = nn.Identity(), nn.Identity()  # taps
+
+    def forward(self, x: Tensor, cache: LayerCache | None = None) -> Tensor:
+        x = x + self.dropout(self.attention(self.attention_norm(x), cache))  # (B, T, D)
+        x = self.residual_middle(x)
+        x = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))  # (B, T, D)
+        return self.residual(x)

@@ -1,0 +1,37 @@
+"""4. The feed-forward layer: what each position thinks about what it has gathered.
+
+Attention moves information between positions; this layer works on each position alone, with
+the same weights everywhere:
+
+    FeedForward(x) = W₂ · GELU(W₁ x + b₁) + b₂        W₁: D -> F,  W₂: F -> D
+
+Each of the F hidden neurons compares x with a pattern (its row of W₁) and, as far as it
+fires, adds a vector (its column of W₂) to the residual stream: a memory of "if you see this,
+write that". Two thirds of a block's parameters sit here.
+
+GELU(z) = z · Φ(z), with Φ the normal distribution function, is a ReLU with a soft corner: it
+passes z on in proportion to the chance that z exceeds a standard normal draw. This is the
+exact form with erf, not the tanh approximation.
+
+Sources: Vaswani et al. (2017), section 3.3; Hendrycks and Gimpel, "Gaussian Error Linear
+Units" (2016); Geva et al., "Transformer Feed-Forward Layers Are Key-Value Memories" (2021).
+"""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from transformer.config import ModelConfig
+
+
+class FeedForward(nn.Module):
+    """Expand to F neurons, let them fire, contract back: (B, T, D) -> (B, T, D)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.expand = nn.Linear(config.d_model, config.d_ff)
+        self.contract = nn.Linear(config.d_ff, config.d_model)
+        self.activations, self.output = nn.Identity(), nn.Identity()  # taps
+
+    def forward(self, x: Tensor) -> Tensor:
+        activations = self.activations(F.gelu(self.expand(x)))  # (B, T, F)
+        return self.output(self.contract(activations))  # (B, T, D)

@@ -1,0 +1,30 @@
+"""One thread per test process, so that results repeat and processes do not fight for cores."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+import pytest
+import torch
+
+from transformer.config import ModelConfig
+from transformer.model import DecoderOnlyTransformer
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def tiny_config() -> ModelConfig:
+    return ModelConfig(
+        vocab_size=61, d_model=32, n_heads=4, n_layers=3, d_ff=64, max_seq_len=16, dropout=0.0
+    )
+
+
+@pytest.fixture
+def tiny_model(tiny_config: ModelConfig) -> DecoderOnlyTransformer:
+    return DecoderOnlyTransformer(tiny_config).eval()

@@ -1,0 +1,76 @@
+"""The chunked loss against PyTorch's cross-entropy: value, gradients, memory of the idea."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from transformer.data.batch import IGNORED
+from transformer.loss import ROWS, linear_cross_entropy, row_exponentials
+
+
+def inputs(n: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    hidden = (3 * torch.randn(n, 8, dtype=dtype)).requires_grad_()
+    weight = torch.randn(31, 8, dtype=dtype).requires_grad_()
+    targets = torch.randint(31, (n,))
+    targets[::5] = IGNORED
+    return hidden, weight, targets
+
+
+@pytest.mark.parametrize("n", [1, 7, ROWS, ROWS + 1, 3 * ROWS - 5])
+def test_value_and_gradients_equal_the_plain_cross_entropy(n: int) -> None:
+    hidden, weight, targets = inputs(n, torch.float64)
+    targets[-1] = 3
+    loss = linear_cross_entropy(hidden, weight, targets)
+    (0.7 * loss).backward()
+    other_hidden, other_weight = (x.detach().clone().requires_grad_() for x in (hidden, weight))
+    expected = F.cross_entropy(other_hidden @ other_weight.T, targets, ignore_index=IGNORED)
+    (0.7 * expected).backward()
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(hidden.grad, other_hidden.grad)
+    torch.testing.assert_close(weight.grad, other_weight.grad)
+
+
+def test_without_gradients_the_value_is_the_same() -> None:
+    hidden, weight, targets = inputs(ROWS + 9, torch.float32)
+    with torch.no_grad():
+        plain = linear_cross_entropy(hidden, weight, targets)
+    torch.testing.assert_close(plain, linear_cross_entropy(hidden, weight, targets).detach())
+
+
+def test_nothing_asked_is_zero_and_has_no_gradient() -> None:
+    hidden, weight, targets = inputs(4, torch.float32)
+    loss = linear_cross_entropy(hidden, weight, targets.fill_(IGNORED))
+    loss.backward()
+    assert float(loss) == 0.0
+    assert hidden.grad is not None
+    assert not hidden.grad.any()
+
+
+def test_huge_logits_stay_finite() -> None:
+    hidden, weight, targets = inputs(20, torch.float32)
+    loss = linear_cross_entropy(1e4 * hidden, weight, targets)
+    loss.backward()
+    assert loss.isfinite()
+    assert hidden.grad is not None
+    assert hidden.grad.isfinite().all()
+
+
+def test_bf16_is_as_close_as_bf16_can_be() -> None:
+    hidden, weight, targets = inputs(300, torch.float32)
+    exact = F.cross_entropy(hidden @ weight.T, targets, ignore_index=IGNORED)
+    exact.backward()
+    wanted, hidden.grad, weight.grad = weight.grad, None, None
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = linear_cross_entropy(hidden, weight, targets)
+    loss.backward()
+    assert loss.dtype == weight.grad.dtype == torch.float32
+    assert float(loss) == pytest.approx(float(exact), rel=0.01)
+    assert float((weight.grad - wanted).norm() / wanted.norm()) < 0.02
+
+
+def test_row_exponentials() -> None:
+    logits = torch.randn(3, 5)
+    largest = logits.amax(dim=-1, keepdim=True)
+    exponentials, sums = row_exponentials(logits, largest)
+    torch.testing.assert_close(exponentials / sums, logits.softmax(dim=-1))

@@ -1,0 +1,23 @@
+"""Work beside the main thread that never keeps a program from ending."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+_Result = TypeVar("_Result")
+
+
+def spawn(action: Callable[[], _Result]) -> Future[_Result]:
+    """Run `action` in a daemon thread. (An executor's threads are waited for at exit, and one
+    that waits for a hub may wait for a quarter of an hour.)"""
+    future: Future[_Result] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(action())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future

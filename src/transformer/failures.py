@@ -1,0 +1,35 @@
+"""What PyTorch raises when the machine is the problem, said in words that help."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from transformer.errors import UserError
+
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
+LOST_PROCESS = ("connection closed by peer", "connection reset by peer", "gloo", "nccl")
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """
+    Raises:
+        UserError: for a `RuntimeError` that means too little memory, or that another process
+            of the same training is gone. All others pass as they are.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error).lower()
+        if isinstance(error, torch.OutOfMemoryError) or any(s in text for s in OUT_OF_MEMORY):
+            raise UserError(
+                "out of memory: lower --batch-size and raise --accumulation-steps in turn (the "
+                "training stays the same), or lower --seq-length, --d-model or --n-layers"
+            ) from error
+        if any(sign in text for sign in LOST_PROCESS):
+            raise UserError(
+                f"lost contact with another process of this training ({error}); "
+                "--resume goes on from the last checkpoint"
+            ) from error
+        raise

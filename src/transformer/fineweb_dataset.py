@@ -1,0 +1,296 @@
+"""FineWeb: train on 10 billion tokens of the web without downloading them first.
+
+FineWeb (Penedo et al. 2024, ODC-By licence) is text from Common Crawl, filtered and deduplicated.
+Its sample `10BT` is 15 Parquet files of 2 GB each: 30.6 GB, 14.9 million documents. Three ideas
+bring it to a laptop.
+
+**Streaming.** A Parquet file is a row of *row groups* (about 1000 documents, 2 MB) with a footer
+that says where each one lies. An HTTP range request fetches one row group of a file on the hub,
+so the first batch needs the footer and 2 MB, not 30 GB. A row group is the unit of reading; here
+it is called a *block*.
+
+**Caching.** The network is slower than the disk and fails more often. About 130 neighbouring
+blocks make a *shard*. The shard that is being read is fetched as a whole in the background,
+tokenised once, and written to disk; so is the next one.
+
+    the hub                      data/fineweb_cache/                    training
+    000_00000.parquet ──range──▶ (one block, tokenised in memory) ────▶ the first batches
+           │                                                              ▲
+           └──background──▶ shard_00031.parquet  text + tokens ───────────┘ all others
+                            shard_00007.parquet  (the next one)
+
+There is room for `max_cached_shards` (5, about 300 MB each). One more, and the *least recently
+used* (LRU) shard is deleted: the one whose last use is longest ago, because what was used lately
+is what will be needed soonest. The one in use is never deleted.
+
+    last use    old ─────────────▶ new
+                [98]  [4]  [12]  [31]  [7]        room for five
+                  ✗   [4]  [12]  [31]  [7]  [55]  55 comes, 98 goes
+
+**The split.** Validation must be text that training never saw, on every machine and in every
+resumed run. Whole shards are dealt by a hash of their names: the tenth with the smallest hashes
+is validation.
+
+    sha256(path, part)   0c… 11… │ 2f… 38… 4a… …
+    shard                 98  4  │  31  7  12 …
+                      validation │  training
+
+This separates documents, not texts: FineWeb was deduplicated within each crawl but not between
+crawls, so we estimate that one validation document in 200 has an exact copy in training.
+
+**Order.** In file order the loss would rise and fall with the crawl. Shards, the blocks of a
+shard, and the sequences of a block are each visited in an order computed from the seed
+(`data/block_order.py`), and nothing comes twice before everything came once. An *epoch* is
+`tokens_per_epoch` tokens further along that one order, not the same tokens again.
+
+**Resuming** needs five numbers (pass, shard, block, sequence, sequences seen) and one range
+request, however far the training was.
+
+What to expect: the first batch a few seconds after the start, then a minute or two in which the
+first shard is built, then no more waiting. `commands/test_fineweb.py` shows all of it.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import astuple, replace
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.utils.data import IterableDataset, get_worker_info
+
+from transformer.data.batch import IGNORED, Batch, State
+from transformer.data.block_order import Position, position_of
+from transformer.data.block_stream import Rows, group_rows
+from transformer.data.hub_text import FineWebConfig, Split, training_texts
+from transformer.data.retry import Notify, log_notice
+from transformer.data.sharded_text import ShardedText
+from transformer.data.tokenizer import Tokenizer, load_tokenizer
+from transformer.errors import UserError
+
+__all__ = ["FineWebConfig", "FineWebDataset", "FineWebSource", "training_texts"]
+
+
+class FineWebSource:
+    """FineWeb as the trainer sees it: a `BatchSource`, see `data/batch.py`.
+
+    Args:
+        notify: is told, from any thread, what is being built or waited for.
+
+    Raises:
+        UserError: no such data set, path, revision or column; no network and nothing cached;
+            the cache folder belongs to other data.
+    """
+
+    floor: float | None = None
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        config: FineWebConfig | None = None,
+        *,
+        seq_length: int = 128,
+        seed: int = 0,
+        notify: Notify = log_notice,
+    ) -> None:
+        if seq_length < 1:
+            raise UserError(f"seq_length must be at least 1, but is {seq_length}")
+        self.tokenizer = tokenizer
+        self.config = config or FineWebConfig()
+        self.seq_length = seq_length
+        self.seed = seed
+        self.text = ShardedText(self.config, tokenizer, notify)
+        self.fingerprint = self.text.fingerprint("train", seq_length, seed)
+        self.sequences_per_epoch = _sequences(self.config.tokens_per_epoch, seq_length)
+        self.tokens_per_epoch = self.config.tokens_per_epoch
+
+    def train_batches(
+        self, *, batch_size: int, rank: int = 0, world_size: int = 1, state: State | None = None
+    ) -> Iterator[Batch]:
+        """Endless; batch by batch the shard in use and the next one are built beside it."""
+        start = Position() if state is None else position_of(state, self.fingerprint)
+        blocks = self.text.stream("train", start, self.seed)
+        rows = group_rows(
+            blocks, start, batch_size * world_size, self.seq_length, on_visit=self.text.build_around
+        )
+        for group in rows:
+            yield self._batch(group, rank * batch_size, (rank + 1) * batch_size)
+
+    def validation_batches(
+        self, *, batch_size: int, rank: int = 0, world_size: int = 1
+    ) -> Iterator[Batch]:
+        """The first `eval_tokens` of the validation order. Its few blocks are kept on disk
+        beside the shards, so that evaluating evicts nothing that training needs."""
+        blocks = self.text.stream("validation", Position(), 0, passes=1)
+        limit = _sequences(self.config.eval_tokens, self.seq_length)
+        rows = batch_size * world_size
+        for group in group_rows(blocks, Position(), rows, self.seq_length, limit=limit):
+            yield self._batch(group, rank * batch_size, (rank + 1) * batch_size)
+
+    def close(self) -> None:
+        """End the work in the background."""
+        self.text.builder.close()
+
+    def _batch(self, rows: Rows, start: int, stop: int) -> Batch:
+        stop = min(stop, len(rows))
+        if start < stop:
+            inputs, targets = rows.cut(start, stop, self.seq_length)
+        else:  # the last batch of a validation has no row for this rank: ask it nothing
+            inputs, targets = rows.cut(0, 1, self.seq_length)
+            targets = np.full_like(targets, IGNORED)
+        return Batch(torch.from_numpy(inputs), torch.from_numpy(targets), self._state(rows))
+
+    def _state(self, rows: Rows) -> State:
+        seen, per_epoch = rows.position.seen, self.sequences_per_epoch
+        epoch = rows.position.pass_number if per_epoch is None else seen // per_epoch
+        return {"fingerprint": self.fingerprint, "epoch": epoch, **rows.position.to_state()}
+
+
+class FineWebDataset(IterableDataset[tuple[Tensor, Tensor]]):
+    """(input, target) pairs of `seq_length` tokens, as a `torch.utils.data.DataLoader` takes them.
+
+    >>> loader = DataLoader(FineWebDataset("train"), batch_size=32)      # doctest: +SKIP
+
+    Iterating runs through one epoch; iterating again goes on with the next one (validation: with
+    the same one). The order of the pairs is one and the same, alone, in any number of loader
+    workers, and over all ranks: with N ranks and batches of B, rank r has rows r·B … of each
+    N·B consecutive sequences. The trainer uses `FineWebSource`, whose batches are these.
+
+    Args:
+        settings: fields of `FineWebConfig`, such as `tokens_per_epoch` or `cache_dir`.
+        rank, world_size: of this process; by default those of `torch.distributed`, if it is
+            initialised by now.
+
+    Raises:
+        UserError: as `FineWebSource`, or no such split.
+    """
+
+    def __init__(
+        self,
+        split: Split = "train",
+        config: FineWebConfig | None = None,
+        *,
+        tokenizer: Tokenizer | None = None,
+        seq_length: int = 128,
+        seed: int = 0,
+        rank: int | None = None,
+        world_size: int | None = None,
+        notify: Notify = log_notice,
+        **settings: Any,
+    ) -> None:
+        grouped = dist.is_available() and dist.is_initialized()
+        self.split = split
+        self.tokenizer = tokenizer or load_tokenizer("p50k_base")
+        self.config = replace(config or FineWebConfig(), **settings)
+        self.seq_length = seq_length
+        self.seed = seed
+        self.rank = rank if rank is not None else dist.get_rank() if grouped else 0
+        self.world_size = world_size or (dist.get_world_size() if grouped else 1)
+        self.text = ShardedText(self.config, self.tokenizer, notify)
+        self.text.split(split)
+        self._process = os.getpid()
+        self.fingerprint = self.text.fingerprint(split, seq_length, seed)
+        # Where the next iteration starts, and whether loader workers iterate; shared with them.
+        self._shared = torch.zeros(6, dtype=torch.int64)
+        self._shared.share_memory_()  # type: ignore[no-untyped-call]
+        self._here = Position()
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        worker = get_worker_info()
+        number, n_workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        self._shared[5] = worker is not None
+        start = self._here = Position(*self._shared[:5].tolist())
+        # A loader asks for batch n from worker n mod W. Only its frame knows how long a batch is.
+        rows_per_batch = _rows_asked_for(sys._getframe(1))
+        passes, limit = self._limits(start)
+        text = self._text()
+        groups = group_rows(
+            text.stream(self.split, start, self.seed, passes=passes),
+            start,
+            rows_per_batch * self.world_size,
+            self.seq_length,
+            limit=limit,
+            on_visit=text.build_around,
+        )
+        for n, rows in enumerate(groups):
+            if n % n_workers == number:
+                yield from self._pairs(rows)
+            self._here = rows.position
+        if passes is not None:
+            self._here = Position(passes, seen=self._here.seen)
+        self._shared[:5] = _to_tensor(self._here if self.split == "train" else Position())
+
+    def state_dict(self) -> State:
+        """The place after the last pair, to go on from with `load_state_dict`.
+
+        Raises:
+            UserError: loader workers iterate; their reading ahead hides which pair was used last.
+        """
+        if self._shared[5] and get_worker_info() is None:
+            raise UserError(
+                "with DataLoader workers the data set cannot know which pair was used last; use "
+                "num_workers=0, or FineWebSource, whose batches carry their position"
+            )
+        return {"fingerprint": self.fingerprint, **self._here.to_state()}
+
+    def load_state_dict(self, state: State) -> None:
+        """The next iteration goes on from there to the end of that epoch.
+
+        Raises:
+            UserError: the state is of other data, another split, seed or sequence length.
+        """
+        self._here = position_of(state, self.fingerprint)
+        self._shared[:5] = _to_tensor(self._here)
+        self._shared[5] = 0
+
+    def _pairs(self, rows: Rows) -> Iterator[tuple[Tensor, Tensor]]:
+        """This rank's share of a global batch, row by row."""
+        start, stop = (len(rows) * r // self.world_size for r in (self.rank, self.rank + 1))
+        if start == stop:
+            return
+        inputs, targets = map(torch.from_numpy, rows.cut(start, stop, self.seq_length))
+        for row in range(stop - start):
+            if row == stop - start - 1:
+                self._here = rows.position
+            yield inputs[row], targets[row]
+
+    def _limits(self, start: Position) -> tuple[int | None, int | None]:
+        """(passes, sequences) after which an iteration from `start` ends."""
+        per_epoch = _sequences(self.config.tokens_per_epoch, self.seq_length)
+        if self.split == "validation" or per_epoch is None:
+            return start.pass_number + 1, per_epoch
+        per_epoch += -per_epoch % self.world_size
+        return None, per_epoch - start.seen % per_epoch
+
+    def _text(self) -> ShardedText:
+        """The opened data set of this process: a loader worker opens its own."""
+        if self._process != os.getpid():
+            self.text = ShardedText(self.config, self.tokenizer, log_notice)
+            self._process = os.getpid()
+        return self.text
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "text": None, "_process": None}
+
+
+def _sequences(tokens: int | None, seq_length: int) -> int | None:
+    return None if tokens is None else -(-tokens // seq_length)
+
+
+def _to_tensor(position: Position) -> Tensor:
+    return torch.tensor(astuple(position), dtype=torch.int64)
+
+
+def _rows_asked_for(frame: FrameType) -> int:
+    """The batch size of the loader that calls from `frame`, 1 if it is none.
+
+    A loader collects each batch with a call of its fetcher, whose argument is the batch's list
+    of indices (all None for an iterable data set). Nothing else tells a data set the batch size,
+    and without it several workers could not agree on the order.
+    """
+    asked = frame.f_locals.get("possibly_batched_index")
+    return max(1, len(asked)) if isinstance(asked, list) else 1

@@ -1,0 +1,66 @@
+"""Text that cannot be used: each ends in a message that names the place."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from text_helpers import source
+
+from transformer.data.text_files import TextCorpus, text_documents
+from transformer.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.txt", b"caf\xe9", r"a.txt is not UTF-8: byte 0xe9 at 3"),
+        ("a.jsonl", b'{"text": "x"}\n{"text": \n', r"a.jsonl, line 2 is not JSON"),
+        ("a.jsonl", b'\n{"text": "\xff"}\n', r"a.jsonl, line 2 is not UTF-8"),
+        ("a.jsonl", b'{"body": "x", "id": 1}\n', r"line 1 has no 'text' but the keys body, id"),
+        ("a.jsonl", b"[1]\n", r"line 1 has no 'text' but \[1\]"),
+        ("a.jsonl", b'{"text": 7}\n', r"line 1: 'text' is not text but 7"),
+        ("a.jsonl", b"[" * 100_000, r"line 1 is not JSON"),
+        ("a.parquet", b"PAR1 but not really", r"a.parquet cannot be read as Parquet"),
+        ("a.csv", b"text", r"cannot read .*a.csv: a text file ends in .txt, .md"),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        list(text_documents(tmp_path / name))
+
+
+def test_a_missing_column_is_shown_with_those_that_are_there(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"body": ["x"], "n": [1]}), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"no column 'text'; it has body, n"):
+        list(text_documents(tmp_path))
+    with pytest.raises(UserError, match="'n' is not text but int64"):
+        list(text_documents(tmp_path, text_column="n"))
+    assert list(text_documents(tmp_path, text_column="body")) == ["x"]
+
+
+def test_half_a_surrogate_pair_in_json_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a\\ud800b"}\n{"text": "\\ud83d\\ude00"}')
+    assert list(text_documents(tmp_path)) == ["a\ufffdb", "😀"]
+
+
+def test_paths_that_hold_no_text(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no such file or folder: .*nowhere"):
+        TextCorpus(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="no text in the folder"):
+        TextCorpus(tmp_path)
+    with pytest.raises(UserError, match="no text given"):
+        TextCorpus([])
+
+
+@pytest.mark.parametrize("text", ["", "short", "a"])
+def test_text_that_cannot_be_split(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(text)
+    with pytest.raises(UserError, match="cannot be split"):
+        source(TextCorpus(tmp_path / "a.txt"), tmp_path)
+
+
+def test_text_shorter_than_a_sequence(corpus: TextCorpus, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="less than one sequence of --seq-length 999999"):
+        source(corpus, tmp_path, seq_length=999_999)

@@ -1,0 +1,22 @@
+"""Errors of the machine, in words."""
+
+import pytest
+import torch
+
+from transformer.errors import UserError
+from transformer.failures import explained
+
+
+def test_too_little_memory_names_the_flag_to_lower() -> None:
+    with pytest.raises(UserError, match="lower --batch-size"), explained():
+        torch.empty(2**55)
+
+
+def test_a_lost_process_is_named() -> None:
+    with pytest.raises(UserError, match="lost contact"), explained():
+        raise RuntimeError("[../gloo/transport/tcp/pair.cc:534] Connection closed by peer")
+
+
+def test_a_bug_stays_a_bug() -> None:
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), explained():
+        torch.ones(2, 2) @ torch.ones(3, 3)

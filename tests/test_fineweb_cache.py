@@ -1,0 +1,241 @@
+"""The folder of cached shards: what stays, what goes, what is found damaged, what it costs."""
+
+import json
+import random
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fineweb_tools import PATH, REPO, write_dataset, write_file
+from local_hub import LocalHub
+
+from transformer.data.packing import Tokens
+from transformer.data.tokenizer import Tokenizer, load_tokenizer
+from transformer.errors import UserError
+from transformer.fineweb_dataset import FineWebConfig, FineWebSource
+
+T = 16
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return load_tokenizer("p50k_base")
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalHub]:
+    folder = write_dataset(tmp_path_factory.mktemp("data"), files=4, groups=6, rows=4)
+    with LocalHub({REPO: folder}) as hub:
+        yield hub
+
+
+@pytest.fixture
+def config(hub: LocalHub, tmp_path: Path) -> FineWebConfig:
+    hub.forget()
+    return FineWebConfig(hub_endpoint=hub.url, cache_dir=tmp_path / "cache")
+
+
+def build_all(source: FineWebSource) -> None:
+    for shard in source.text.train:
+        assert source.text.builder.build(shard)
+
+
+def all_blocks(source: FineWebSource) -> list[Tokens]:
+    """The training split in file order."""
+    reader = source.text.reader
+    return [reader.read(s, block) for s in source.text.train for block in reader.blocks(s)]
+
+
+def same(first: list[Tokens], second: list[Tokens]) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def cached(config: FineWebConfig) -> set[str]:
+    return {path.stem for path in config.folder.glob("shard_*.parquet")}
+
+
+def test_one_row_group_cannot_be_split(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    write_file(tmp_path / PATH / "0.parquet", [["only", "one"]])
+    with LocalHub({REPO: tmp_path}) as hub, pytest.raises(UserError, match="1 row groups"):
+        FineWebSource(tokenizer, FineWebConfig(hub_endpoint=hub.url, cache_dir=tmp_path / "c"))
+
+
+def test_the_least_recently_used_shard_goes_and_never_one_in_use(
+    config: FineWebConfig, tokenizer: Tokenizer
+) -> None:
+    text = FineWebSource(tokenizer, replace(config, max_cached_shards=3)).text
+    a, b, c, d, e = text.train[:5]
+    for shard in (a, b, c):
+        text.builder.build(shard)
+    text.cache.open(a)  # now b was used longest ago
+    text.builder.build(d)
+    assert cached(config) == {a.name, c.name, d.name}
+    text.builder.protect([c, d])
+    text.cache.open(a)
+    text.cache.open(d)
+    text.builder.build(e)  # c is oldest, but in use
+    assert cached(config) == {c.name, d.name, e.name}
+
+
+def test_streaming_keeps_at_most_the_cached_shards_and_one_more(
+    config: FineWebConfig, tokenizer: Tokenizer
+) -> None:
+    source = FineWebSource(tokenizer, replace(config, max_cached_shards=2), seq_length=T)
+    most = 0
+    for _ in islice(source.train_batches(batch_size=8), 300):
+        most = max(most, len(cached(config)))
+    source.close()
+    assert 1 <= most <= 3
+
+
+def test_sixty_flipped_bytes_are_found_and_the_shard_is_built_again(
+    config: FineWebConfig, tokenizer: Tokenizer
+) -> None:
+    notices: list[str] = []
+    config = replace(config, max_cached_shards=30)
+    whole = FineWebSource(tokenizer, config).text
+    rng = random.Random(0)
+    for turn in range(60):
+        shard = rng.choice(whole.train)
+        assert whole.builder.build(shard)
+        expected = [whole.reader.read(shard, block) for block in whole.reader.blocks(shard)]
+        path = whole.cache.path(shard)
+        data = bytearray(path.read_bytes())
+        footer = int.from_bytes(data[-8:-4], "little") + 8
+        place = rng.randrange(len(data)) if turn % 2 else len(data) - 1 - rng.randrange(footer)
+        data[place] ^= 1 << rng.randrange(8)
+        path.write_bytes(data)
+        if lost := turn % 3 == 0:  # then a flip that changes nothing is not seen
+            (config.folder / "cache_metadata.json").unlink()
+        notices.clear()
+        text = FineWebSource(tokenizer, config, notify=notices.append).text
+        got = [text.reader.read(shard, block) for block in text.reader.blocks(shard)]
+        assert same(got, expected)
+        assert lost or any(f"{path.stem} is damaged" in notice for notice in notices)
+        assert text.builder.build(shard)
+        assert path.exists()
+
+
+def test_a_byte_flipped_while_the_shard_is_open_is_found(
+    config: FineWebConfig, tokenizer: Tokenizer
+) -> None:
+    source = FineWebSource(tokenizer, replace(config, max_cached_shards=30))
+    build_all(source)
+    expected = all_blocks(source)
+    for shard in source.text.train:
+        path = source.text.cache.path(shard)
+        data = bytearray(path.read_bytes())
+        for place in range(100, len(data) // 2, 500):
+            data[place] ^= 4
+        with path.open("r+b") as stream:  # the same file, not a new one
+            stream.write(data)
+    assert same(all_blocks(source), expected)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        Path.unlink,
+        lambda path: path.write_text("{"),
+        lambda path: path.write_text('{"version": 1, "shards": {"shard_00001": 3}}'),
+        lambda path: path.write_text("[]"),
+        lambda path: path.write_bytes(b"\xff\x00" * 50),
+    ],
+    ids=["deleted", "cut", "wrong", "list", "binary"],
+)
+def test_a_lost_index_is_made_again_from_the_shards(
+    config: FineWebConfig, tokenizer: Tokenizer, damage: Callable[[Path], object], hub: LocalHub
+) -> None:
+    config = replace(config, max_cached_shards=30)
+    source = FineWebSource(tokenizer, config)
+    build_all(source)
+    index = config.folder / "cache_metadata.json"
+    before = json.loads(index.read_text())
+    expected = all_blocks(source)
+    damage(index)
+    hub.forget()
+    assert same(all_blocks(FineWebSource(tokenizer, config)), expected)
+    assert hub.count("range") == 0
+    after = json.loads(index.read_text())
+    for entry in (*before["shards"].values(), *after["shards"].values()):
+        del entry["last_access"]
+    assert before == after
+    assert set(after) == {"version", "identity", "shards"}
+
+
+def test_a_cache_of_other_data_is_refused_and_left_alone(
+    config: FineWebConfig, tokenizer: Tokenizer
+) -> None:
+    from transformer.data.bpe import train_bpe
+
+    build_all(FineWebSource(tokenizer, config))
+    before = cached(config)
+    other = train_bpe(["a small text for a small tokenizer"] * 10, 270)
+    for lose_index in (False, True):
+        if lose_index:
+            (config.folder / "cache_metadata.json").unlink()
+        with pytest.raises(UserError, match=r"tokenizer is .*--cache-dir"):
+            FineWebSource(other, config)
+        with pytest.raises(UserError, match=r"shard_bytes is"):
+            FineWebSource(tokenizer, replace(config, shard_bytes=3000))
+    assert cached(config) == before
+
+
+@pytest.fixture
+def tmpfs(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("a small tmpfs cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_costs_a_warning_and_no_token(
+    config: FineWebConfig, tokenizer: Tokenizer, tmpfs: Path
+) -> None:
+    expected = FineWebSource(tokenizer, config, seq_length=T)
+    notices: list[str] = []
+    full = replace(config, cache_dir=tmpfs, max_cached_shards=30)
+    source = FineWebSource(tokenizer, full, seq_length=T, notify=notices.append)
+    (tmpfs / "ballast").write_bytes(bytes(200 * 1024))
+    pairs = zip(
+        source.train_batches(batch_size=8), expected.train_batches(batch_size=8), strict=True
+    )
+    for got, wanted in islice(pairs, 300):
+        assert torch.equal(got.inputs, wanted.inputs)
+    source.close()
+    expected.close()
+    assert any("no room" in notice for notice in notices)
+    assert any(notice.startswith("warning: the disk is full") for notice in notices)
+    assert not list(tmpfs.glob("*.part"))
+
+
+def test_the_oldest_shard_makes_room_on_a_full_disk(
+    config: FineWebConfig, tokenizer: Tokenizer, tmpfs: Path
+) -> None:
+    full = replace(config, cache_dir=tmpfs, max_cached_shards=30)
+    text = FineWebSource(tokenizer, full).text
+    first, second = sorted(text.train, key=lambda shard: -len(text.reader.blocks(shard)))[:2]
+    assert text.builder.build(first)
+    free = shutil.disk_usage(tmpfs).free
+    (tmpfs / "ballast").write_bytes(bytes(free - 2048))
+    text.builder.protect([second])
+    assert text.builder.build(second)
+    assert {path.stem for path in tmpfs.glob("shard_*.parquet")} == {second.name}
+
+
+def test_validation_evicts_nothing(config: FineWebConfig, tokenizer: Tokenizer) -> None:
+    source = FineWebSource(tokenizer, replace(config, max_cached_shards=2), seq_length=T)
+    for shard in source.text.train[:2]:
+        source.text.builder.build(shard)
+    before: set[str] = cached(config)
+    assert len(list(source.validation_batches(batch_size=8))) > 0
+    assert cached(config) == before

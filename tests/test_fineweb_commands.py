@@ -1,0 +1,89 @@
+"""The commands that look at FineWeb and fill its cache, run as a user runs them."""
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from fineweb_tools import REPO, write_dataset
+from local_hub import LocalHub
+
+from transformer.command_line import run
+
+COMMANDS = Path(__file__).parent.parent / "commands"
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalHub]:
+    with LocalHub({REPO: write_dataset(tmp_path_factory.mktemp("data"))}) as hub:
+        yield hub
+
+
+@pytest.fixture
+def command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    """Runs a command in an empty folder; its status, output and errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(name: str, *flags: str) -> tuple[int, str, str]:
+        spec = importlib.util.spec_from_file_location(f"command_{name}", COMMANDS / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, spec.name, module)
+        spec.loader.exec_module(module)
+        with pytest.raises(SystemExit) as ended:
+            run(module.main, list(flags))
+        captured = capsys.readouterr()
+        return int(ended.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+def test_looking_at_fineweb_shows_all_and_says_that_training_can_start(
+    command: Command, hub: LocalHub
+) -> None:
+    status, out, _ = command("test_fineweb", "--hub-endpoint", hub.url, "--seq-length", "16")
+    assert status == 0
+    for expected in (
+        "3 (0.00 GB)",
+        "0 of at most 5 shards",
+        "p50k_base, 50,281 tokens",
+        "first batch after",
+        "second reading",
+        "3 from disk",
+        "training can start",
+    ):
+        assert expected in out
+    assert "from the hub" not in out.split("second reading")[1]
+
+
+def test_looking_without_a_network_fails_with_advice(command: Command) -> None:
+    status, out, errors = command("test_fineweb", "--hub-endpoint", "http://127.0.0.1:9")
+    assert status == 2
+    assert "training can start" not in out
+    assert "--dataset toy" in errors
+    assert "Traceback" not in errors
+
+
+def test_downloading_fills_the_cache_and_is_not_repeated(command: Command, hub: LocalHub) -> None:
+    flags = ("--hub-endpoint", hub.url, "--tokens", "2000", "--seq-length", "16")
+    assert command("download", *flags)[0] == 0
+    shards = sorted(Path("data/fineweb_cache").glob("shard_*.parquet"))
+    assert shards
+    hub.forget()
+    status, out, _ = command("download", *flags)
+    assert status == 0
+    assert f"in {len(shards)} shards" in out
+    assert hub.requests == []
+    assert sorted(Path("data/fineweb_cache").glob("shard_*.parquet")) == shards
+
+
+def test_downloading_more_than_fits_says_what_to_raise(command: Command, hub: LocalHub) -> None:
+    flags = ("--hub-endpoint", hub.url, "--tokens", "1000000", "--max-cached-shards", "2")
+    status, _, errors = command("download", *flags)
+    assert status == 2
+    assert "raise --max-cached-shards to about" in errors

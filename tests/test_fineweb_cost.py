@@ -1,0 +1,118 @@
+"""What streaming costs the hub, by its own counters, for one process and for two."""
+
+import multiprocessing
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fineweb_tools import PATH, REPO, make_text, write_dataset, write_file
+from local_hub import LocalHub
+
+from transformer.data.tokenizer import Tokenizer, load_tokenizer
+from transformer.fineweb_dataset import FineWebConfig, FineWebSource
+
+T = 16
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return load_tokenizer("p50k_base")
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalHub]:
+    folder = write_dataset(tmp_path_factory.mktemp("data"), files=4, groups=6, rows=4)
+    with LocalHub({REPO: folder}) as hub:
+        yield hub
+
+
+@pytest.fixture
+def config(hub: LocalHub, tmp_path: Path) -> FineWebConfig:
+    hub.forget()
+    return FineWebConfig(hub_endpoint=hub.url, cache_dir=tmp_path / "cache")
+
+
+def test_the_first_batch_costs_the_footer_and_one_block(
+    tmp_path: Path, tokenizer: Tokenizer
+) -> None:
+    rng = random.Random(0)
+    groups = [[make_text(rng, 15_000) for _ in range(8)] for _ in range(12)]
+    write_file(tmp_path / PATH / "0.parquet", groups)
+    with LocalHub({REPO: tmp_path}) as hub:
+        config = FineWebConfig(hub_endpoint=hub.url, cache_dir=tmp_path / "cache", workers=4)
+        source = FineWebSource(tokenizer, config)
+        batches = source.train_batches(batch_size=8)
+        first = next(batches)
+        assert hub.count("range") <= 3
+        assert hub.count("info") + hub.count("tree") == 2
+        assert hub.bytes_sent() <= 64 * 1024 + 3_000_000
+        assert hub.bytes_sent() < sum(p.stat().st_size for p in tmp_path.rglob("0.parquet")) / 5
+        hub.forget()
+        resumed = FineWebSource(tokenizer, replace(config, cache_dir=tmp_path / "cache"))
+        elsewhere = {**first.state, "block": 5, "sequence": 3}
+        next(resumed.train_batches(batch_size=8, state=elsewhere))
+        assert hub.count("range") == 1
+        assert hub.count("tree") == 0
+
+
+def test_a_shard_is_downloaded_once_and_a_block_at_most_once_besides(
+    config: FineWebConfig, tokenizer: Tokenizer, hub: LocalHub
+) -> None:
+    source = FineWebSource(tokenizer, replace(config, max_cached_shards=30, workers=4))
+    for batch in source.train_batches(batch_size=8):
+        if batch.state["pass"] > 1:
+            break
+    source.close()
+    ranges = Counter((r.path, r.start, r.bytes) for r in hub.requests if r.kind == "range")
+    assert max(ranges.values()) == 1
+    builds = [(path, start, n) for path, start, n in ranges if _is_build(source, path, start, n)]
+    assert len(builds) >= len(list(config.folder.glob("shard_*.parquet"))) > 1
+
+
+def _is_build(source: FineWebSource, path: str, start: int, n: int) -> bool:
+    """Whether a range is all columns of a whole shard."""
+    for shard in source.text.train:
+        remote = source.text.remote(shard.file)
+        blocks = shard.blocks(remote.n_blocks)
+        whole = (remote._block_range(blocks[0])[0], remote._block_range(blocks[-1])[1])
+        if path.endswith(shard.file.path) and (start, start + n) == whole:
+            return True
+    return False
+
+
+def _stream(config: FineWebConfig, n: int, queue: "multiprocessing.Queue[object]") -> None:
+    source = FineWebSource(load_tokenizer("p50k_base"), config, seq_length=T)
+    batches = islice(source.train_batches(batch_size=8), n)
+    queue.put(torch.cat([batch.inputs for batch in batches]).numpy())
+    source.close()
+
+
+@pytest.mark.parametrize("max_cached_shards", [30, 2])
+def test_two_processes_share_a_cache(
+    config: FineWebConfig, tokenizer: Tokenizer, hub: LocalHub, max_cached_shards: int
+) -> None:
+    shared = replace(config, max_cached_shards=max_cached_shards)
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    processes = [context.Process(target=_stream, args=(shared, 150, queue)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    results = [queue.get(timeout=120) for _ in processes]
+    for process in processes:
+        process.join(timeout=60)
+        assert process.exitcode == 0
+    assert np.array_equal(*results)
+    if max_cached_shards == 30:
+        ranges = Counter((r.path, r.start, r.bytes) for r in hub.requests if r.kind == "range")
+        source = FineWebSource(tokenizer, shared)
+        builds = [n for key, n in ranges.items() if _is_build(source, *key)]
+        assert set(builds) == {1}
+    fresh = replace(config, cache_dir=config.folder / "alone", workers=0)
+    batches = islice(FineWebSource(tokenizer, fresh, seq_length=T).train_batches(batch_size=8), 150)
+    assert np.array_equal(results[0], torch.cat([batch.inputs for batch in batches]).numpy())

@@ -1,0 +1,149 @@
+"""SIGKILL at the worst moments: the next start is clean, and the stream is the same."""
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from fineweb_tools import REPO, write_dataset
+from local_hub import LocalHub
+
+from transformer.data import cache_index, checked_file, shard_cache
+from transformer.data.cached_shard import ShardWriter
+from transformer.data.tokenizer import load_tokenizer
+from transformer.fineweb_dataset import FineWebConfig, FineWebSource
+
+T = 16
+ROWS = 120
+
+MOMENTS: dict[str, tuple[Any, str]] = {
+    "building": (ShardWriter, "write"),
+    "closing": (ShardWriter, "__exit__"),
+    "renaming": (shard_cache.os, "replace"),
+    "publishing": (shard_cache.ShardCache, "publish"),
+    "evicting": (shard_cache.ShardCache, "_remove"),
+    "writing metadata": (cache_index.CacheIndex, "_write"),
+    "reading metadata": (cache_index.CacheIndex, "_read"),
+    "keeping a block": (checked_file, "write_atomically"),
+}
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalHub]:
+    folder = write_dataset(tmp_path_factory.mktemp("data"), files=4, groups=6, rows=4)
+    with LocalHub({REPO: folder}) as hub:
+        yield hub
+
+
+@pytest.fixture
+def config(hub: LocalHub, tmp_path: Path) -> FineWebConfig:
+    return FineWebConfig(
+        hub_endpoint=hub.url, cache_dir=tmp_path / "cache", max_cached_shards=2, workers=1
+    )
+
+
+def stream(config: FineWebConfig, notices: list[str]) -> np.ndarray:
+    """Some rows, read slowly enough for shards to be built, published and evicted."""
+    tokenizer = load_tokenizer("p50k_base")
+    source = FineWebSource(tokenizer, config, seq_length=T, notify=notices.append)
+    rows = []
+    for batch in islice(source.train_batches(batch_size=8), ROWS):
+        rows.append(batch.inputs)
+        time.sleep(0.002)
+    source.close()
+    return torch.cat(rows).numpy()
+
+
+@pytest.fixture(scope="module")
+def expected(hub: LocalHub, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    folder = tmp_path_factory.mktemp("whole")
+    return stream(FineWebConfig(hub_endpoint=hub.url, cache_dir=folder), [])
+
+
+def die_at(owner: Any, name: str, call: int, before: bool) -> Callable[..., Any]:
+    """Replace a function by one that kills its process around its n-th call."""
+    original = getattr(owner, name)
+    calls = 0
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call and before:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = original(*args, **kwargs)
+        if calls == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    return wrapped
+
+
+def run_and_die(config: FineWebConfig, moment: str, call: int, before: bool) -> None:
+    owner, name = MOMENTS[moment]
+    setattr(owner, name, die_at(owner, name, call, before))
+    stream(config, [])
+
+
+def killed(target: Callable[..., None], *args: object) -> bool:
+    """Run in a fork of this process; whether it was killed (and did not finish before)."""
+    process = multiprocessing.get_context("fork").Process(target=target, args=args)
+    process.start()
+    process.join(timeout=120)
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode != 0
+
+
+def check_clean_start(config: FineWebConfig, expected: np.ndarray) -> None:
+    notices: list[str] = []
+    assert np.array_equal(stream(config, notices), expected)
+    assert not [notice for notice in notices if "damaged" in notice or "warning" in notice]
+    assert not list(config.folder.glob("shard_*.part"))
+    assert len(list(config.folder.glob("shard_*.parquet"))) <= config.max_cached_shards + 1
+
+
+@pytest.mark.parametrize("moment", ["building", "renaming", "evicting"])
+def test_a_kill_leaves_nothing_behind(
+    config: FineWebConfig, expected: np.ndarray, moment: str
+) -> None:
+    assert killed(run_and_die, config, moment, 2, False)
+    check_clean_start(config, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_kills_at_many_calls_leave_nothing_behind(
+    config: FineWebConfig, expected: np.ndarray, moment: str, before: bool
+) -> None:
+    kills = 0
+    for call in (1, 2, 3, 5, 8):
+        fresh = replace(config, cache_dir=config.folder / f"{call}")
+        kills += killed(run_and_die, fresh, moment, call, before)
+        check_clean_start(fresh, expected)
+    assert kills >= 3
+
+
+@pytest.mark.slow
+def test_kills_at_random_times_in_one_cache_leave_nothing_behind(
+    config: FineWebConfig, expected: np.ndarray
+) -> None:
+    rng = random.Random(0)
+    kills = 0
+    for _ in range(25):
+        process = multiprocessing.get_context("fork").Process(target=stream, args=(config, []))
+        process.start()
+        time.sleep(rng.uniform(0.02, 1.0))
+        process.kill()
+        process.join()
+        kills += process.exitcode == -signal.SIGKILL
+    check_clean_start(config, expected)
+    assert kills > 10

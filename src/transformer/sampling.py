@@ -1,0 +1,223 @@
+"""From logits to the next token: one pipeline of filters, then one draw.
+
+The model gives a score to each of V tokens. Taking the best one every time (greedy) is
+repeatable and soon goes round in circles; drawing from softmax(logits) as it stands is lively
+and now and then picks one of the many thousand tokens that are each almost impossible, after
+which the text is off the rails. Everything here lies between the two:
+
+    logits ─▶ repetition penalty ─▶ temperature ─▶ top-k ─▶ top-p ─▶ min-p ─▶ softmax ─▶ draw
+
+    repetition penalty  what was already said becomes less likely
+    temperature τ       logits / τ: below 1 the likely becomes likelier, above 1 less so;
+                        0 stands for the limit, all probability on the best token
+    top-k               the k most likely tokens stay
+    top-p (nucleus)     the most likely tokens stay, as few as reach probability p together:
+                        a few where the model is sure, many where it is not
+    min-p               tokens with at least min-p times the best one's probability stay
+
+A filter sets the logits of what it removes to -inf, which softmax turns into exactly 0, and
+the next filter sees the distribution that the last one left. The order therefore matters.
+
+Sources: Keskar et al., "CTRL" (2019), repetition penalty; Fan et al., "Hierarchical Neural
+Story Generation" (2018), top-k; Holtzman et al., "The Curious Case of Neural Text
+Degeneration" (2019), top-p; Nguyen et al., "Turning Up the Heat" (2024), min-p.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from transformer.errors import UserError
+
+REMOVED = float("-inf")
+FIRST_LOOK = 1024  # tokens sorted before all V are: the nucleus is rarely larger
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How the next token is chosen; the defaults leave the model's distribution alone.
+
+    Raises:
+        UserError: a value is impossible; the message names it.
+    """
+
+    temperature: float = 1.0
+    """0 is greedy, 1 the model's own distribution."""
+    top_k: int | None = None
+    """Keep the k most likely tokens."""
+    top_p: float | None = None
+    """Keep the smallest set of most likely tokens that has this probability."""
+    min_p: float | None = None
+    """Keep tokens at least this many times as likely as the best."""
+    repetition_penalty: float = 1.0
+    """Above 1: tokens of the text so far lose; 1.1 is gentle, 1.5 strong."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.temperature < math.inf:  # false for NaN as well
+            raise UserError(f"temperature must be 0 or a positive number, is {self.temperature}")
+        if self.top_k is not None and self.top_k < 1:
+            raise UserError(f"top_k must be at least 1, but is {self.top_k}; leave it out for all")
+        if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
+            raise UserError(f"top_p must be above 0 and at most 1, but is {self.top_p}")
+        if self.min_p is not None and not 0.0 <= self.min_p <= 1.0:
+            raise UserError(f"min_p must be between 0 and 1, but is {self.min_p}")
+        if not 0.0 < self.repetition_penalty < math.inf:
+            raise UserError(
+                f"repetition_penalty must be a positive number, is {self.repetition_penalty}"
+            )
+
+
+PRESETS = {
+    "greedy": SamplingSettings(temperature=0.0),
+    "precise": SamplingSettings(temperature=0.5, top_k=40),
+    "balanced": SamplingSettings(temperature=0.8, top_p=0.95),
+    "creative": SamplingSettings(temperature=1.1, min_p=0.05),
+}
+
+
+def next_token_distribution(
+    logits: Tensor,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    repetition_penalty: float = 1.0,
+    history: Tensor | None = None,
+) -> Tensor:
+    """The probabilities that the next token is drawn from, after all filters.
+
+    Args:
+        logits: (B, V).
+        history: (B, T) ids that the repetition penalty counts as said; negative ids are
+            padding. The other arguments are those of `SamplingSettings`.
+
+    Returns:
+        (B, V); each row sums to 1.
+
+    >>> logits = torch.tensor([[0.5, 0.3, 0.2]]).log()
+    >>> next_token_distribution(logits, temperature=0.5)  # squared, then normalised again
+    tensor([[0.6579, 0.2368, 0.1053]])
+    >>> next_token_distribution(logits, top_p=0.7)
+    tensor([[0.6250, 0.3750, 0.0000]])
+    """
+    settings = SamplingSettings(temperature, top_k, top_p, min_p, repetition_penalty)
+    return filter_stages(logits, settings, history)[-1][1].softmax(dim=-1)
+
+
+def filter_stages(
+    logits: Tensor, settings: SamplingSettings, history: Tensor | None = None
+) -> list[tuple[str, Tensor]]:
+    """The pipeline, with every station on show: (name, logits after it), "model" first.
+
+    Stations that would change nothing are left out.
+
+    Raises:
+        UserError: a row of the logits has no finite maximum (NaN, or nothing to choose).
+    """
+    if not logits.amax(dim=-1).isfinite().all():
+        raise UserError("the model's logits are not finite numbers; its training has diverged")
+    logits = logits if logits.dtype == torch.float64 else logits.float()
+    stages = [("model", logits)]
+    if settings.repetition_penalty != 1.0 and history is not None:
+        logits = penalise_repetition(logits, history, settings.repetition_penalty)
+        stages.append(("repetition penalty", logits))
+    if settings.temperature == 0.0:
+        return [*stages, ("greedy", keep_greedy(logits))]
+    if settings.temperature != 1.0:
+        logits = apply_temperature(logits, settings.temperature)
+        stages.append(("temperature", logits))
+    if settings.top_k is not None:
+        logits = keep_top_k(logits, settings.top_k)
+        stages.append(("top-k", logits))
+    if settings.top_p is not None and settings.top_p < 1.0:
+        logits = keep_top_p(logits, settings.top_p)
+        stages.append(("top-p", logits))
+    if settings.min_p:
+        logits = keep_min_p(logits, settings.min_p)
+        stages.append(("min-p", logits))
+    return stages
+
+
+def penalise_repetition(logits: Tensor, history: Tensor, penalty: float) -> Tensor:
+    """Divide the logits of tokens in `history` by `penalty`; multiply where negative.
+
+    Dividing a negative logit would bring it nearer to 0 and make the token *likelier*, hence
+    the two cases. (B, V), (B, T) -> (B, V)
+    """
+    rows, V = logits.shape
+    said = torch.zeros(rows, V + 1, dtype=torch.bool, device=logits.device)
+    said.scatter_(1, history.where(history >= 0, V), True)  # padding is sent to column V
+    penalised = torch.where(logits > 0, logits / penalty, logits * penalty)
+    return torch.where(said[:, :V], penalised, logits)
+
+
+def keep_greedy(logits: Tensor) -> Tensor:
+    """Only the largest logit stays, of equal ones that with the lowest id."""
+    best = logits.argmax(dim=-1, keepdim=True)  # (B, 1), the first maximum
+    return torch.full_like(logits, REMOVED).scatter(-1, best, 0.0)
+
+
+def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
+    """logits / τ, moved so that the largest is 0: a tiny τ then cannot make infinities."""
+    return (logits - logits.amax(dim=-1, keepdim=True)) / temperature
+
+
+def keep_top_k(logits: Tensor, k: int) -> Tensor:
+    """Exactly the k largest stay; of equal logits those with lower ids."""
+    k = min(k, logits.size(-1))
+    threshold = logits.topk(k).values[:, -1:]  # (B, 1)
+    return _keep_largest(logits, threshold, torch.full_like(threshold, k))
+
+
+def keep_top_p(logits: Tensor, p: float) -> Tensor:
+    """The smallest set of most likely tokens whose probabilities sum to p or more stays.
+
+    A token stays if those before it, from the most likely down, have not reached p yet; so
+    the first always does. "Reached" allows for the rounding of softmax: without that,
+    probabilities 0.5, 0.3, 0.2 and p = 0.8 would keep two or three tokens by accident.
+    """
+    V = logits.size(-1)
+    total = logits.logsumexp(dim=-1, keepdim=True)  # (B, 1)
+    for looked_at in (min(FIRST_LOOK, V), V):  # sorting all V takes far longer
+        largest = logits.topk(looked_at).values  # (B, looked_at), sorted
+        mass = (largest - total).exp().cumsum(dim=-1, dtype=torch.float64)
+        reached = mass >= p - 8 * torch.finfo(logits.dtype).eps
+        if reached[:, -1].all():
+            break
+    count = (~reached).sum(dim=-1, keepdim=True).clamp(max=looked_at - 1) + 1  # (B, 1)
+    return _keep_largest(logits, largest.gather(-1, count - 1), count)
+
+
+def keep_min_p(logits: Tensor, min_p: float) -> Tensor:
+    """Tokens with probability ≥ min_p · (that of the best) stay: a bound on logit differences."""
+    threshold = logits.amax(dim=-1, keepdim=True) + math.log(min_p)  # (B, 1)
+    return logits.masked_fill(logits < threshold, REMOVED)
+
+
+def _keep_largest(logits: Tensor, threshold: Tensor, count: Tensor) -> Tensor:
+    """Keep `count` logits per row, the smallest of which is `threshold`; ties go by id."""
+    above = logits > threshold  # (B, V)
+    equal = logits == threshold  # (B, V)
+    room = count - above.sum(dim=-1, keepdim=True)  # (B, 1), places left for equal ones
+    kept = above | (equal & (equal.cumsum(dim=-1) <= room))
+    return logits.masked_fill(~kept, REMOVED)
+
+
+def draw(probabilities: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+    """One token per row, by inverting the distribution function: (B, V) -> (B,).
+
+        cumulative   |--a--|----------b----------|-c-|      u falls into b's stretch:
+                     0               ▲ u             1      the row's token is b
+
+    Each row takes one uniform number u from its own generator, so that a row's text does not
+    depend on its neighbours. Generators live on the CPU: a seed means the same everywhere.
+    """
+    uniform = torch.stack([torch.rand(1, generator=g, dtype=torch.float64) for g in generators])
+    cumulative = probabilities.cumsum(dim=-1, dtype=torch.float64)  # (B, V)
+    cumulative = cumulative / cumulative[:, -1:]  # ends at exactly 1, above every u
+    uniform = uniform.to(probabilities.device)  # (B, 1)
+    return torch.searchsorted(cumulative, uniform, right=True).squeeze(-1)

@@ -1,0 +1,58 @@
+"""Our logits, computed by other people's programs."""
+
+from pathlib import Path
+
+import onnxruntime
+import pytest
+import torch
+from transformers import GPT2LMHeadModel
+
+from transformer.config import ModelConfig
+from transformer.generation import generate
+from transformer.hf_export import export_gpt2
+from transformer.model import DecoderOnlyTransformer
+from transformer.onnx_export import export_onnx
+
+CONFIG = ModelConfig(61, d_model=32, n_heads=4, n_layers=3, d_ff=64, max_seq_len=16)
+
+
+@pytest.fixture
+def model() -> DecoderOnlyTransformer:
+    model = DecoderOnlyTransformer(CONFIG).eval()
+    for parameter in model.parameters():  # biases and norms too: none is left at 0 or 1
+        torch.nn.init.normal_(parameter, std=0.2)
+    return model
+
+
+@torch.no_grad()
+def test_transformers_computes_our_logits(model: DecoderOnlyTransformer, tmp_path: Path) -> None:
+    export_gpt2(model, end_of_text=60, folder=tmp_path)
+    theirs, info = GPT2LMHeadModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    ids = torch.randint(61, (3, 16))
+    torch.testing.assert_close(theirs(ids).logits, model(ids), rtol=0, atol=1e-5)
+    written = theirs.generate(ids[:, :4], max_new_tokens=12, do_sample=False, eos_token_id=None)
+    assert torch.equal(written, generate(model, ids[:, :4], 12, temperature=0.0))
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_onnxruntime_computes_our_logits_chunk_by_chunk(
+    model: DecoderOnlyTransformer, tmp_path: Path
+) -> None:
+    export_onnx(model, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
+    for batch, chunks in ((1, [16]), (3, [5, 1, 1, 4, 5])):
+        ids = torch.randint(61, (batch, 16))
+        expected = model(ids)
+        keys = values = torch.zeros(3, batch, 4, 0, 8).numpy()
+        done = 0
+        for size in chunks:
+            chunk = ids[:, done : done + size]
+            inputs = {"ids": chunk.numpy(), "past_keys": keys, "past_values": values}
+            logits, keys, values = session.run(["logits", "keys", "values"], inputs)
+            torch.testing.assert_close(
+                torch.from_numpy(logits), expected[:, done : done + size], rtol=0, atol=1e-4
+            )
+            done += size
+        assert keys.shape == values.shape == (3, batch, 4, 16, 8)

@@ -1,0 +1,233 @@
+"""Model files: what is written is read back, and nothing in a stranger's file is trusted."""
+
+import json
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from transformer.config import ModelConfig
+from transformer.data.tokenizer import END_OF_TEXT, Tokenizer
+from transformer.errors import UserError
+from transformer.model import DecoderOnlyTransformer
+from transformer.model_file import (
+    find_model_file,
+    read_model_file,
+    tensor_shapes,
+    write_model_file,
+)
+
+TOKENIZER = Tokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
+CONFIG = ModelConfig(vocab_size=257, d_model=16, n_heads=2, n_layers=2, d_ff=24, max_seq_len=12)
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path / "model.safetensors"
+    write_model_file(path, DecoderOnlyTransformer(CONFIG), TOKENIZER, step=7)
+    return path
+
+
+def split(path: Path) -> tuple[dict[str, Any], bytes]:
+    """A safetensors file taken apart by hand: its JSON header and its data."""
+    content = path.read_bytes()
+    (length,) = struct.unpack("<Q", content[:8])
+    return json.loads(content[8 : 8 + length]), content[8 + length :]
+
+
+def join(path: Path, header: dict[str, Any], data: bytes) -> None:
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_model_comes_back_as_it_was(tmp_path: Path, dtype: torch.dtype) -> None:
+    model = DecoderOnlyTransformer(CONFIG).to(dtype).eval()
+    write_model_file(tmp_path / "m.safetensors", model, TOKENIZER, step=1234)
+    before = torch.random.get_rng_state()
+    loaded = read_model_file(tmp_path / "m.safetensors")
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert loaded.step == 1234
+    assert loaded.model.config == CONFIG
+    assert not loaded.model.training
+    assert loaded.tokenizer.fingerprint == TOKENIZER.fingerprint
+    ids = torch.randint(257, (2, 12))
+    assert torch.equal(loaded.model(ids), model(ids))
+
+
+def test_the_shapes_that_are_expected_are_those_of_the_model() -> None:
+    state = DecoderOnlyTransformer(CONFIG).state_dict()
+    assert tensor_shapes(CONFIG) == {name: list(tensor.shape) for name, tensor in state.items()}
+
+
+def test_the_metadata_is_what_the_format_promises(written: Path) -> None:
+    metadata = split(written)[0]["__metadata__"]
+    assert metadata.keys() == {"format", "version", "config", "tokenizer", "step"}
+    assert (metadata["format"], metadata["version"], metadata["step"]) == ("transformer", "1", "7")
+    assert json.loads(metadata["config"])["d_ff"] == 24
+    assert json.loads(metadata["tokenizer"])["special_tokens"] == {END_OF_TEXT: 256}
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(
+    written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = written.read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_model_file(written, DecoderOnlyTransformer(CONFIG), TOKENIZER, step=8)
+    assert written.read_bytes() == old
+    assert list(written.parent.iterdir()) == [written]
+
+
+def metadata_with(**changes: Any) -> Callable[[dict[str, Any]], None]:
+    def change(header: dict[str, Any]) -> None:
+        header["__metadata__"].update(changes)
+
+    return change
+
+
+def config_with(**changes: Any) -> Callable[[dict[str, Any]], None]:
+    def change(header: dict[str, Any]) -> None:
+        config = json.loads(header["__metadata__"]["config"])
+        header["__metadata__"]["config"] = json.dumps({**config, **changes})
+
+    return change
+
+
+def reshaped(header: dict[str, Any]) -> None:
+    header["final_norm.weight"]["shape"] = [4, 4]
+
+
+def renamed(header: dict[str, Any]) -> None:
+    header["final_norm.gamma"] = header.pop("final_norm.weight")
+
+
+def integers(header: dict[str, Any]) -> None:
+    header["final_norm.weight"]["dtype"] = "I32"
+
+
+def enormous(header: dict[str, Any]) -> None:
+    header["final_norm.weight"]["shape"] = [2**62]
+
+
+def other_tokenizer(header: dict[str, Any]) -> None:
+    ranks = {bytes([i]): i for i in range(256)} | {b"ab": 256}
+    bigger = Tokenizer("bpe", "bigger", ranks, end_of_text=257)
+    header["__metadata__"]["tokenizer"] = json.dumps(bigger.to_metadata())
+
+
+HOSTILE = {
+    "another program": (metadata_with(format="pt"), "not written by this program"),
+    "a newer version": (metadata_with(version="2"), "version '2'"),
+    "no configuration": (metadata_with(config="{"), "no readable 'config'"),
+    "a list for an object": (metadata_with(config="[]"), "not a JSON object"),
+    "deep JSON": (metadata_with(config="[" * 100_000), "no readable 'config'"),
+    "an unknown field": (config_with(rotary=True), "rotary"),
+    "text for a number": (config_with(d_model="16"), "d_model"),
+    "width of a billion": (config_with(d_model=2**30, max_seq_len=1), "more than"),
+    "context of a billion": (config_with(max_seq_len=2**30), "more than"),
+    "long position table": (config_with(max_seq_len=2**25), "max_seq_len · d_model"),
+    "many layers": (config_with(n_layers=2**27), "cannot make"),
+    "another depth": (config_with(n_layers=1), "has a tensor that the model does not"),
+    "a missing layer": (config_with(n_layers=3), "lacks the tensor"),
+    "another width": (config_with(d_ff=23), "implies"),
+    "a reshaped tensor": (reshaped, "final_norm.weight has shape"),
+    "a renamed tensor": (renamed, "lacks the tensor: final_norm.weight"),
+    "integer weights": (integers, "types"),
+    "an absurd shape": (enormous, "not a readable safetensors file"),
+    "a foreign tokenizer": (other_tokenizer, "do not belong together"),
+    "no tokenizer": (metadata_with(tokenizer="null"), "'tokenizer' is not a JSON object"),
+    "a step in words": (metadata_with(step="seven"), "step 'seven'"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_header_is_refused(written: Path, name: str) -> None:
+    change, message = HOSTILE[name]
+    header, data = split(written)
+    change(header)
+    join(written, header, data)
+    with pytest.raises(UserError, match=message):
+        read_model_file(written)
+
+
+def test_an_intact_file_passes_the_same_road(written: Path) -> None:
+    """The counter-test: taken apart and joined again without a change, the file is read."""
+    join(written, *split(written))
+    assert read_model_file(written).step == 7
+
+
+@pytest.mark.parametrize("kept", [0, 7, 8, 200, -1, -4096])
+def test_a_truncated_file_is_refused(written: Path, kept: int) -> None:
+    written.write_bytes(written.read_bytes()[:kept])
+    with pytest.raises(UserError, match="not a readable safetensors file"):
+        read_model_file(written)
+
+
+@pytest.mark.parametrize("length", [2**40, 2**64 - 1])
+def test_a_header_length_beyond_the_file_is_refused(written: Path, length: int) -> None:
+    written.write_bytes(struct.pack("<Q", length) + written.read_bytes()[8:])
+    with pytest.raises(UserError, match="not a readable safetensors file"):
+        read_model_file(written)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_numbers_are_refused(written: Path, value: float) -> None:
+    model = DecoderOnlyTransformer(CONFIG)
+    model.blocks[1].feed_forward.expand.weight.data[3, 4] = value
+    write_model_file(written, model, TOKENIZER, step=7)
+    with pytest.raises(UserError, match=r"blocks.1.feed_forward.expand.weight .* not finite"):
+        read_model_file(written)
+
+
+def make_run(runs: Path, name: str, **pointers: str) -> Path:
+    for checkpoint in ("checkpoint-00000010", "checkpoint-00000020"):
+        (runs / name / checkpoint).mkdir(parents=True)
+        (runs / name / checkpoint / "model.safetensors").touch()
+    for pointer, target in pointers.items():
+        (runs / name / pointer).write_text(target + "\n")
+    return runs / name
+
+
+def test_a_run_is_found_by_every_name_it_has(tmp_path: Path) -> None:
+    best, latest = "checkpoint-00000010", "checkpoint-00000020"
+    both = make_run(tmp_path, "both", best=best, latest=latest)
+    unjudged = make_run(tmp_path, "unjudged", latest=latest)
+    os.utime(both / "latest", (2e9, 2e9))
+    os.utime(unjudged / "latest", (1e9, 1e9))
+    model = both / best / "model.safetensors"
+    assert find_model_file(both) == model
+    assert find_model_file(unjudged) == unjudged / latest / "model.safetensors"
+    assert find_model_file(both / latest) == both / latest / "model.safetensors"
+    assert find_model_file(model) == model
+    assert find_model_file(Path("both"), runs_dir=tmp_path) == model
+    assert find_model_file(None, runs_dir=tmp_path) == model
+
+
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no trained model in"):
+        find_model_file(None, runs_dir=tmp_path)
+    with pytest.raises(UserError, match="at nowhere"):
+        find_model_file(Path("nowhere"), runs_dir=tmp_path)
+    with pytest.raises(UserError, match="holds no checkpoint yet"):
+        find_model_file(make_run(tmp_path, "new"))
+    with pytest.raises(UserError, match="no model file at"):
+        read_model_file(tmp_path / "absent.safetensors")
+
+
+@pytest.mark.parametrize("target", ["../other/checkpoint-00000010", ".."])
+def test_a_pointer_cannot_lead_out_of_its_run(tmp_path: Path, target: str) -> None:
+    make_run(tmp_path, "other")
+    (tmp_path / "model.safetensors").touch()
+    lured = make_run(tmp_path, "lured", best=target, latest="checkpoint-00000020")
+    assert find_model_file(lured).is_relative_to(lured)
+    assert ".." not in find_model_file(lured).parts

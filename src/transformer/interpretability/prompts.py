@@ -1,0 +1,92 @@
+"""Prompts to look into a model with: from text, or the song of a toy story.
+
+    … sang: zim du ta na bom ra la! Then Fenfo sang it too: du ta na      next: bom
+
+The clean prompt of the demonstration ends inside the second singing. In the corrupted one a
+syllable of the first singing is exchanged, the one that is next. All the rest is equal, and
+the answer differs.
+"""
+
+import torch
+from torch import Tensor
+
+from transformer.data.tokenizer import Tokenizer
+from transformer.data.toy_stories import Story, song_examples
+from transformer.data.toy_words import SONG_SYLLABLES
+from transformer.errors import UserError
+from transformer.interpretability.patching import PromptPair
+from transformer.model import DecoderOnlyTransformer
+
+SUNG = 3  # syllables of the second singing that the prompt gives
+CANDIDATES = 20
+Pair = tuple[str, str]
+
+
+def encode_prompt(tokenizer: Tokenizer, text: str, max_seq_len: int) -> Tensor:
+    """End-of-text and the prompt: (1, T).
+
+    Raises:
+        UserError: the prompt is empty or does not fit.
+    """
+    ids = [tokenizer.end_of_text, *tokenizer.encode(text)]
+    if not 2 <= len(ids) <= max_seq_len:
+        raise UserError(
+            f"the prompt has {len(ids) - 1} tokens; this model can look at "
+            f"1 to {max_seq_len - 1} and the end-of-text token before them"
+        )
+    return torch.tensor([ids])
+
+
+def encode_pair(
+    model: DecoderOnlyTransformer, tokenizer: Tokenizer, texts: Pair, answers: Pair | None
+) -> PromptPair:
+    """The clean and the corrupted prompt with their answers, which count by their first token.
+
+    Without answers, the model's own: what it finds most probable after each prompt.
+    """
+    longest = model.config.max_seq_len
+    clean, corrupted = (encode_prompt(tokenizer, text, longest) for text in texts)
+    if answers is None:
+        with torch.no_grad():
+            ids = [int(model(prompt)[0, -1].argmax()) for prompt in (clean, corrupted)]
+    elif all(answers):
+        ids = [tokenizer.encode(answer)[0] for answer in answers]
+    else:
+        raise UserError("an answer is empty; give what comes next, with its leading space")
+    return PromptPair(clean[0], corrupted[0], *ids)
+
+
+def demo_prompt(tokenizer: Tokenizer, max_seq_len: int) -> str:
+    """A held-out story up to the middle of its second singing."""
+    return _unfinished(_fitting_story(tokenizer, max_seq_len))
+
+
+def demo_pair(tokenizer: Tokenizer, max_seq_len: int) -> tuple[Pair, Pair]:
+    """The same story, clean and corrupted, and the syllables that come next after each."""
+    story = _fitting_story(tokenizer, max_seq_len)
+    clean = _unfinished(story)
+    syllables = story.text[story.song].split()
+    answer, sung = syllables[SUNG], clean.replace("!", " ").split()
+    start = story.song.start + len(" ".join(syllables[:SUNG])) + 1
+    for other in SONG_SYLLABLES:
+        corrupted = clean[:start] + other + clean[start + len(answer) :]
+        same_length = len(tokenizer.encode(clean)) == len(tokenizer.encode(corrupted))
+        first_tokens = {tokenizer.encode(" " + syllable)[0] for syllable in (answer, other)}
+        if other not in sung and same_length and len(first_tokens) == 2:
+            return (clean, corrupted), (" " + answer, " " + other)
+    raise UserError("no syllable fits this tokenizer; give --clean and --corrupted yourself")
+
+
+def _fitting_story(tokenizer: Tokenizer, max_seq_len: int) -> Story:
+    for story in song_examples(CANDIDATES):
+        goes_on = len(story.text[story.song].split()) > SUNG + 1  # more than the answer
+        if goes_on and len(tokenizer.encode(_unfinished(story))) < max_seq_len:
+            return story
+    raise UserError(
+        f"no toy story fits into {max_seq_len} positions with this tokenizer; give a prompt"
+    )
+
+
+def _unfinished(story: Story) -> str:
+    sung = " ".join(story.text[story.song].split()[:SUNG])
+    return story.text[: story.repetition.start + len(sung)]

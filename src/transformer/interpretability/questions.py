@@ -1,0 +1,296 @@
+"""The five questions that `commands/interpret.py` asks a model, each answered with a report."""
+
+import torch
+from torch import Tensor
+
+from transformer.data.batch import IGNORED
+from transformer.data.tokenizer import Tokenizer
+from transformer.errors import UserError
+from transformer.interpretability.ablation import Kind, replacements, token_losses
+from transformer.interpretability.attention_patterns import chance_scores, pattern_scores
+from transformer.interpretability.attribution import logit_contributions
+from transformer.interpretability.copying import copying_scores
+from transformer.interpretability.induction import (
+    NOT_REPEATED,
+    Repeats,
+    attention_weights,
+    best_head,
+    chance,
+    duplicate_token_scores,
+    induction_scores,
+    repeated_random_tokens,
+)
+from transformer.interpretability.logit_lens import LogitLens, logit_lens
+from transformer.interpretability.patching import PromptPair, Site, sweep, sweep_heads
+from transformer.interpretability.report import Grid, Report
+from transformer.model import DecoderOnlyTransformer
+
+LAST_POSITIONS = 16  # of a long prompt, how many are printed
+LARGEST_CONTRIBUTIONS = 15
+FAVOURITES = 3
+SMALLEST_SHOWN = 0.02  # of the recovered logit difference
+PATTERNS = ("previous_token", "first_token", "current_token", "same_token", "uniform", "entropy")
+
+
+def show_token(tokenizer: Tokenizer, token: int) -> str:
+    """A token as it can be printed: a space as ␣, whatever cannot be seen as its code."""
+    text = tokenizer.decode([token]).replace(" ", "␣")
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _positions(tokenizer: Tokenizer, ids: Tensor) -> list[str]:
+    return [f"{t:>3} {show_token(tokenizer, int(token))}" for t, token in enumerate(ids)]
+
+
+def _head_names(model: DecoderOnlyTransformer) -> list[str]:
+    config = model.config
+    return [f"head {i}.{h}" for i in range(config.n_layers) for h in range(config.n_heads)]
+
+
+def ask_lens(model: DecoderOnlyTransformer, tokenizer: Tokenizer, ids: Tensor) -> Report:
+    """Logit lens at every position, and what wrote the last prediction. `ids` is (1, T)."""
+    lens = logit_lens(model, ids, k=2)
+    columns = ["embedding", *(f"layer {i}" for i in range(model.config.n_layers))]
+    positions = _positions(tokenizer, ids[0])
+    last = list(range(len(positions)))[-LAST_POSITIONS:]
+    top = Grid(
+        "Most probable next token, read off the residual stream after each layer",
+        positions,
+        columns,
+        lens.top_probabilities[:, :, 0].T.tolist(),
+        texts=_lens_texts(lens, tokenizer),
+        shown=last,
+        note="The last column is the model's output.",
+    )
+    distance = Grid(
+        "KL(output ‖ layer) in nats",
+        positions,
+        columns,
+        lens.kl.T.tolist(),
+        shown=last,
+        note="How far a layer's reading still is from the output.",
+    )
+    first, second = lens.top_ids[-1, -1].tolist()
+    return Report(
+        "Logit lens", [], [top, distance, _contributions(model, tokenizer, ids, first, second)]
+    )
+
+
+def _lens_texts(lens: LogitLens, tokenizer: Tokenizer) -> list[list[str]]:
+    tokens, probabilities = lens.top_ids[:, :, 0].T, lens.top_probabilities[:, :, 0].T
+    return [
+        [f"{show_token(tokenizer, t)} {p:.2f}" for t, p in zip(*row, strict=True)]
+        for row in zip(tokens.tolist(), probabilities.tolist(), strict=True)
+    ]
+
+
+def _contributions(
+    model: DecoderOnlyTransformer, tokenizer: Tokenizer, ids: Tensor, answer: int, rival: int
+) -> Grid:
+    """Direct logit attribution of the difference between two tokens at the last position."""
+    pair = [logit_contributions(model, ids, torch.full_like(ids, t)) for t in (answer, rival)]
+    values = [float(pair[0][name][0, -1] - pair[1][name][0, -1]) for name in pair[0]]
+    order = sorted(range(len(values)), key=lambda i: -abs(values[i]))
+    names = f"{show_token(tokenizer, answer)} over {show_token(tokenizer, rival)}"
+    return Grid(
+        f"What wrote the lead of {names} at the last position (direct logit attribution)",
+        list(pair[0]),
+        ["logits"],
+        [[value] for value in values],
+        shown=order[:LARGEST_CONTRIBUTIONS],
+        note=f"All {len(values)} contributions sum to the lead of {sum(values):.2f}. "
+        "Only the direct path counts: what helps later layers does not show.",
+    )
+
+
+def ask_attention(
+    model: DecoderOnlyTransformer,
+    tokenizer: Tokenizer,
+    ids: Tensor,
+    head: tuple[int, int] | None = None,
+) -> Report:
+    """What kinds of place each head looks at; where one head looks. `ids` is (1, T)."""
+    weights = attention_weights(model, ids)  # (n_layers, 1, H, T, T)
+    found, even = pattern_scores(weights, ids), chance_scores(ids)
+    columns = [name.replace("_", " ") for name in PATTERNS]
+    per_head = torch.stack([getattr(found, name).flatten() for name in PATTERNS], dim=1)
+    baseline = [float(getattr(even, name)) for name in PATTERNS]
+    grids = [
+        Grid(
+            "Attention patterns of this prompt, by head",
+            [*_head_names(model), "chance"],
+            columns,
+            [*per_head.tolist(), baseline],
+            shade_columns=True,
+            note="Chance: a head that looks at all positions alike. Entropy in nats.",
+        )
+    ]
+    if head is not None:
+        grids += _one_head(tokenizer, ids[0], weights[:, 0], *head)
+    return Report("Attention patterns", [], grids)
+
+
+def parse_head(text: str) -> tuple[int, int]:
+    """ "2.1" -> (2, 1): layer and head.
+
+    >>> parse_head("2.1")
+    (2, 1)
+    """
+    layer, _, head = text.partition(".")
+    if not (layer.isdecimal() and head.isdecimal()):
+        raise UserError(f"a head is given as LAYER.HEAD, for example 2.1, but is {text!r}")
+    return int(layer), int(head)
+
+
+def _one_head(
+    tokenizer: Tokenizer, ids: Tensor, weights: Tensor, layer: int, head: int
+) -> list[Grid]:
+    """`weights` is (n_layers, H, T, T)."""
+    layers, heads = weights.shape[:2]
+    if not (0 <= layer < layers and 0 <= head < heads):
+        raise UserError(
+            f"there is no head {layer}.{head}; layers go from 0 to {layers - 1}, "
+            f"heads from 0 to {heads - 1}"
+        )
+    positions, name = _positions(tokenizer, ids), f"head {layer}.{head}"
+    matrix = weights[layer, head]  # (T, T)
+    tops = matrix.topk(min(FAVOURITES, len(ids)), dim=-1)
+    favourites = Grid(
+        f"Where {name} looks most",
+        positions,
+        ["1st", "2nd", "3rd"][: tops.values.size(1)],
+        tops.values.tolist(),
+        texts=[
+            [
+                f"{positions[s].strip()} {w:.2f}" if w >= 0.005 else ""
+                for s, w in zip(*row, strict=True)
+            ]
+            for row in zip(tops.indices.tolist(), tops.values.tolist(), strict=True)
+        ],
+        medium="terminal",
+    )
+    whole = Grid(
+        f"Attention of {name}: queries down, keys across",
+        positions,
+        positions,
+        matrix.tolist(),
+        medium="picture",
+    )
+    return [favourites, whole]
+
+
+def ask_induction(
+    model: DecoderOnlyTransformer, tokenizer: Tokenizer, songs: Repeats | None
+) -> Report:
+    """Induction, duplicate-token and copying scores on random tokens and on repeated songs."""
+    length = min(25, model.config.max_seq_len // 2 - 1, tokenizer.vocab_size - 1)
+    random = repeated_random_tokens(tokenizer.vocab_size, tokenizer.end_of_text, length)
+    kinds = {f"{length} random tokens, twice": random}
+    if songs is not None:
+        kinds["songs in toy stories"] = songs
+    grids, lines = [], []
+    for name, repeats in kinds.items():
+        weights = attention_weights(model, repeats.ids)
+        scores = induction_scores(weights, repeats)
+        copying = copying_scores(model, repeats)
+        columns = [scores, duplicate_token_scores(weights, repeats), copying]
+        values = torch.stack([column.flatten() for column in columns], dim=1).tolist()
+        even = chance(repeats)
+        grids.append(
+            Grid(
+                name,
+                [*_head_names(model), "chance"],
+                ["induction", "duplicate token", "copying"],
+                [*values, [even, even, float("nan")]],
+                note="Copying, -1 to 1, follows the direct path only: low, with high induction, it "
+                "means that later layers turn what the head fetched into the token.",
+            )
+        )
+        best = best_head(scores)
+        lines.append(
+            f"{name}: best head {best.layer}.{best.head} with an induction score of "
+            f"{best.score:.2f} (chance {even:.2f})"
+        )
+    return Report("Induction heads", lines, grids)
+
+
+def ask_patch(
+    model: DecoderOnlyTransformer, tokenizer: Tokenizer, pair: PromptPair, sites: list[Site]
+) -> Report:
+    """Recovered logit difference of each site × layer × position, and of each head."""
+    answers = [show_token(tokenizer, t) for t in (pair.clean_answer, pair.corrupted_answer)]
+    changed = (pair.clean != pair.corrupted).nonzero().flatten().tolist()
+    lines = [
+        f"Clean answer {answers[0]}, corrupted answer {answers[1]}; the prompts differ at "
+        f"{'position' if len(changed) == 1 else 'positions'} {', '.join(map(str, changed))}.",
+        "0: as in the corrupted run. 1: as in the clean run, so this place alone is sufficient.",
+    ]
+    layers = [f"layer {i}" for i in range(model.config.n_layers)]
+    positions = _positions(tokenizer, pair.corrupted)
+    grids = []
+    for site in sites:
+        recovered = sweep(model, pair, site)  # (n_layers, T)
+        moved = (recovered.abs().amax(dim=0) >= SMALLEST_SHOWN).nonzero().flatten().tolist()
+        grids.append(
+            Grid(
+                f"Recovered by {site}",
+                positions,
+                layers,
+                recovered.T.tolist(),
+                shown=moved,
+                note=f"{len(positions) - len(moved)} positions below {SMALLEST_SHOWN} not shown.",
+            )
+        )
+    heads = [f"head {h}" for h in range(model.config.n_heads)]
+    per_head = sweep_heads(model, pair).tolist()
+    grids.append(Grid("Recovered by one head, at all positions", layers, heads, per_head))
+    return Report("Activation patching: clean values put into the corrupted run", lines, grids)
+
+
+def ask_ablate(
+    model: DecoderOnlyTransformer,
+    ids: Tensor,
+    targets: Tensor,
+    parts: dict[str, Tensor],
+    kind: Kind,
+) -> Report:
+    """Rise of the loss without each head and layer.
+
+    Args:
+        ids, targets: (B, T), -100 where nothing is asked, as at padding.
+        parts: name -> (B, T) bool, the tokens over which to take the mean loss.
+    """
+    whole = token_losses(model, ids, targets)  # (B, T)
+    names, values = [], []
+    for component, value in replacements(model, ids, kind, targets != IGNORED).items():
+        rise = token_losses(model, ids, targets, component, value) - whole  # (B, T)
+        names.append(str(component))
+        values.append([float(rise[part].mean()) for part in parts.values()])
+    lines = [
+        f"Loss of the whole model on {k}: {float(whole[v].mean()):.3f} nats per token."
+        for k, v in parts.items()
+    ]
+    grid = Grid(
+        f"Rise of the loss, in nats per token, without a part ({kind} ablation)",
+        names,
+        list(parts),
+        values,
+        note="A rise shows that the part is necessary here; none does not show that it is idle.",
+    )
+    return Report("Ablation", lines, [grid])
+
+
+def song_targets(songs: Repeats) -> tuple[Tensor, dict[str, Tensor]]:
+    """Targets and parts for `ask_ablate`: the copied tokens, and all the text before them."""
+    copied = songs.first != NOT_REPEATED  # (B, T)
+    places = torch.arange(copied.size(1))
+    is_text = places <= (copied * places).amax(dim=1, keepdim=True)  # (B, T), without padding
+    targets = torch.where(is_text, songs.ids.roll(-1, dims=1), IGNORED)
+    return targets, {"the second singing": copied, "everything before it": is_text & ~copied}
+
+
+def prompt_targets(ids: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Targets and parts for `ask_ablate`: every token of one prompt, (1, T)."""
+    targets = ids.roll(-1, dims=1)
+    targets[:, -1] = IGNORED  # nothing follows the last token
+    return targets, {"the prompt": targets != IGNORED}

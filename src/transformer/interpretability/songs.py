@@ -1,0 +1,97 @@
+"""The induction score where such a head was learned: on songs in toy stories.
+
+    … To say thank you, he sang: la zim ri du ba! … So Tambo sang it back: zim ri du ba!
+                                 first singing                             second singing
+
+A song's syllables are made up anew in each story, and the second singing starts at a random one,
+so nothing but the syllable just sung and the first singing tell how it goes on. The trainer logs
+the best head's score at every evaluation: the curve shows
+when the head is born, and the loss drops with it.
+"""
+
+from collections.abc import Iterable
+
+import torch
+
+from transformer.data.tokenizer import Tokenizer
+from transformer.data.toy_stories import Story, song_examples
+from transformer.interpretability.induction import (
+    NOT_REPEATED,
+    BestHead,
+    Repeats,
+    attention_weights,
+    best_head,
+    induction_scores,
+)
+from transformer.model import DecoderOnlyTransformer
+
+DEMO_SONGS = 16
+
+
+def repeated_songs(
+    examples: Iterable[Story], tokenizer: Tokenizer, max_seq_len: int
+) -> Repeats | None:
+    """Stories up to the end of the second singing, as token ids.
+
+    A story that is too long loses its beginning. None if no song fits with both singings.
+    """
+    sequences = [_tokenize_song(example, tokenizer, max_seq_len) for example in examples]
+    kept = [(ids, first) for ids, first in sequences if max(first) != NOT_REPEATED]
+    if not kept:
+        return None
+    longest = max(len(ids) for ids, _ in kept)
+    pad = tokenizer.end_of_text  # stands behind all that is looked at, so it changes nothing
+    ids = torch.tensor([ids + [pad] * (longest - len(ids)) for ids, _ in kept])
+    first = torch.tensor([row + [NOT_REPEATED] * (longest - len(row)) for _, row in kept])
+    return Repeats(ids, first)
+
+
+def _tokenize_song(
+    example: Story, tokenizer: Tokenizer, max_seq_len: int
+) -> tuple[list[int], list[int]]:
+    """Ids of a story up to its second singing, and where each repeated token stood first."""
+    text = example.text[: example.repetition.stop]
+    ids = [tokenizer.end_of_text, *tokenizer.encode(text)]
+    first_copy = _tokens_in(ids, example.song, text, tokenizer)
+    second_copy = _tokens_in(ids, example.repetition, text, tokenizer)
+    first = [NOT_REPEATED] * len(ids)
+    cut = max(0, len(ids) - max_seq_len)
+    pairs = list(zip(reversed(first_copy), reversed(second_copy), strict=False))
+    for (earlier, later), (successor, predicted) in zip(pairs[1:], pairs, strict=False):
+        if ids[earlier] != ids[later] or ids[successor] != ids[predicted] or earlier < cut:
+            break  # text before and after a copy may share a token with its ends
+        first[later] = earlier - cut
+    return ids[cut:], first[cut:]
+
+
+def _tokens_in(ids: list[int], span: slice, text: str, tokenizer: Tokenizer) -> list[int]:
+    """Positions of the tokens that end inside a span of characters of the text."""
+    start, stop = (len(text[:edge].encode()) for edge in (span.start, span.stop))
+    positions, end = [], 0
+    for position, token in enumerate(ids[1:], start=1):  # ids[0] is end-of-text
+        end += len(tokenizer.decode_bytes([token]))
+        if start < end <= stop:
+            positions.append(position)
+    return positions
+
+
+def demo_songs(tokenizer: Tokenizer, max_seq_len: int) -> Repeats | None:
+    """A few stories with songs, few enough to run every head's ablation on them."""
+    return repeated_songs(song_examples(DEMO_SONGS), tokenizer, max_seq_len)
+
+
+def song_induction_score(
+    model: DecoderOnlyTransformer, tokenizer: Tokenizer, count: int = 32, seed: int = 0
+) -> BestHead | None:
+    """The best head's induction score on songs that held-out toy stories repeat.
+
+    A song is made of made-up syllables, so only the first singing tells what comes next in
+    the second. Its first syllable is drawn at random: to predict that one does not count. None if
+    the context is too short to hold a song twice.
+    """
+    repeats = repeated_songs(song_examples(count, seed), tokenizer, model.config.max_seq_len)
+    if repeats is None:
+        return None
+    device = model.token_embedding.weight.device
+    weights = attention_weights(model, repeats.ids.to(device))
+    return best_head(induction_scores(weights, repeats))

@@ -1,0 +1,159 @@
+"""The five questions of interpret.py: the command, its tables, its pictures and its JSON."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from transformer.config import ModelConfig
+from transformer.data.bpe import make_tokenizer
+from transformer.data.tokenizer import Tokenizer
+from transformer.data.toy_source import tokenizer_stories
+from transformer.errors import UserError
+from transformer.interpretability import questions
+from transformer.interpretability.logit_lens import logit_lens
+from transformer.interpretability.patching import PromptPair, sweep
+from transformer.interpretability.prompts import demo_pair, demo_prompt, encode_pair, encode_prompt
+from transformer.interpretability.report import Grid, Report, print_report, save_report
+from transformer.interpretability.songs import demo_songs
+from transformer.model import DecoderOnlyTransformer
+from transformer.model_file import write_model_file
+
+COMMAND = Path(__file__).parents[2] / "commands" / "interpret.py"
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return make_tokenizer("bpe:512", tokenizer_stories())
+
+
+@pytest.fixture
+def model(tokenizer: Tokenizer) -> DecoderOnlyTransformer:
+    config = ModelConfig(
+        tokenizer.vocab_size, d_model=32, n_heads=2, n_layers=2, d_ff=64, max_seq_len=256
+    )
+    model = DecoderOnlyTransformer(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    return model
+
+
+def test_the_demo_pair_differs_in_the_syllable_that_is_next(tokenizer: Tokenizer) -> None:
+    (clean, corrupted), (answer, other) = demo_pair(tokenizer, 256)
+    assert clean == demo_prompt(tokenizer, 256)
+    one, two = tokenizer.encode(clean), tokenizer.encode(corrupted)
+    assert len(one) == len(two)
+    assert clean.count(answer + " ") == 1  # in the first singing; the second has not come to it
+    assert corrupted == clean.replace(answer + " ", other + " ")
+    assert clean[-8:] == corrupted[-8:]
+
+
+def test_the_reports_hold_what_the_measurements_say(
+    model: DecoderOnlyTransformer, tokenizer: Tokenizer
+) -> None:
+    ids = encode_prompt(tokenizer, demo_prompt(tokenizer, 256), 256)
+    top, distance, written = questions.ask_lens(model, tokenizer, ids).grids
+    lens = logit_lens(model, ids, k=2)
+    assert distance.values == lens.kl.T.tolist()
+    assert top.texts[-1][-1].startswith(
+        questions.show_token(tokenizer, int(lens.top_ids[-1, -1, 0]))
+    )
+    answer, rival = lens.top_ids[-1, -1].tolist()
+    logits = model(ids)[0, -1].detach()
+    total = sum(value for (value,) in written.values)
+    assert total == pytest.approx(float(logits[answer] - logits[rival]), abs=1e-4)
+    corrupted = ids[0].clone()
+    corrupted[-1] = int(ids[0, -1]) - 1
+    pair = PromptPair(ids[0], corrupted, int(ids[0, -1]), int(corrupted[-1]))
+    report = questions.ask_patch(model, tokenizer, pair, ["residual"])
+    assert report.grids[0].values == sweep(model, pair, "residual").T.tolist()
+
+
+def test_ablation_reports_the_rise_in_each_part(
+    model: DecoderOnlyTransformer, tokenizer: Tokenizer
+) -> None:
+    songs = demo_songs(tokenizer, 256)
+    assert songs is not None
+    targets, parts = questions.song_targets(songs)
+    copied, before = parts.values()
+    assert not (copied & before).any()
+    assert torch.equal(copied | before, targets != -100)
+    assert torch.equal(targets[copied], songs.ids.roll(-1, dims=1)[copied])
+    report = questions.ask_ablate(model, songs.ids, targets, parts, "zero")
+    whole = float(model.loss(songs.ids, torch.where(copied, targets, -100)))
+    assert report.lines[0] == (
+        f"Loss of the whole model on the second singing: {whole:.3f} nats per token."
+    )
+    with torch.no_grad():
+        block = model.blocks[1].feed_forward.contract
+        block.weight.zero_()
+        block.bias.zero_()
+    without = float(model.loss(songs.ids, torch.where(copied, targets, -100)))
+    row = report.grids[0].rows.index("blocks.1.feed_forward.output")
+    assert report.grids[0].values[row][0] == pytest.approx(without - whole, abs=1e-4)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+def test_a_report_is_printed_drawn_and_written(suffix: str, tmp_path: Path) -> None:
+    grid = Grid("$cost$ [red]", ["a$b$", "[bold]x"], ["one"], [[float("nan")], [-0.001]])
+    report = Report("Title", ["a line"], [grid])
+    data = json.loads(json.dumps(report.to_json(), allow_nan=False))
+    assert data["grids"][0]["values"] == [[None], [-0.001]]
+    console = Console(record=True, width=80)
+    print_report(report, console)
+    text = console.export_text()
+    assert "[bold]x" in text  # tokens are text, not markup
+    assert "0.00" in text
+    assert "-0.00" not in text
+    save_report(report, tmp_path / f"picture{suffix}")
+    magic = {".png": b"\x89PNG", ".svg": b"<?xml"}[suffix]
+    assert (tmp_path / f"picture{suffix}").read_bytes().startswith(magic)
+
+
+def test_mistakes_are_named(model: DecoderOnlyTransformer, tokenizer: Tokenizer) -> None:
+    with pytest.raises(UserError, match=r"saved as .png or .svg, but the name is x.pdf"):
+        save_report(Report("", [], []), Path("x.pdf"))
+    with pytest.raises(UserError, match=r"LAYER.HEAD, for example 2.1, but is 'first'"):
+        questions.parse_head("first")
+    ids = encode_prompt(tokenizer, "Once there was", 256)
+    with pytest.raises(UserError, match=r"no head 2.0; layers go from 0 to 1, heads from 0 to 1"):
+        questions.ask_attention(model, tokenizer, ids, (2, 0))
+    with pytest.raises(UserError, match=r"the prompt has 0 tokens"):
+        encode_prompt(tokenizer, "", 256)
+    with pytest.raises(UserError, match=r"can look at 1 to 3"):
+        encode_prompt(tokenizer, "Once there was a bear who sang", 4)
+    with pytest.raises(UserError, match=r"an answer is empty"):
+        encode_pair(model, tokenizer, ("a", "b"), ("", "b"))
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(COMMAND), *arguments], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.slow
+def test_the_command_answers_every_question(
+    model: DecoderOnlyTransformer, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.safetensors"
+    write_model_file(path, model, tokenizer, step=1)
+    for question, *flags in (
+        ("lens", "--demo"),
+        ("attention", "--prompt", "Once there was a bear", "--head", "1.0"),
+        ("induction",),
+        ("patch", "--demo"),
+        ("ablate", "--demo", "--kind", "zero"),
+    ):
+        done = run(question, str(path), *flags, "--json", "--save", str(tmp_path / "x.png"))
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["grids"]
+        assert (tmp_path / "x.png").stat().st_size > 1000
+    done = run("lens", str(path))
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: give either --prompt TEXT or --demo")

@@ -1,0 +1,57 @@
+"""List the runs of a folder, or compare some of them: a table and a picture.
+
+uv run python commands/compare_runs.py                 what is there
+uv run python commands/compare_runs.py toy-1 toy-2     compared; draws runs/comparison.png
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from transformer.command_line import run
+from transformer.comparison import RunSummary, draw_comparison, find_runs, summarise
+from transformer.progress import duration
+
+
+def main(
+    runs: Annotated[tuple[str, ...], tyro.conf.Positional] = (),
+    runs_dir: Path = Path("runs"),
+    output: Path | None = None,
+) -> None:
+    """List runs, or compare those that are named in one table and one picture.
+
+    Args:
+        runs: names in --runs-dir, or paths; without any, all runs are listed.
+        runs_dir: where runs are kept.
+        output: where to draw; comparison.png in --runs-dir.
+    """
+    summaries = [summarise(path) for path in find_runs(runs_dir, runs)]
+    Console(highlight=False).print(table(summaries))
+    if runs:
+        output = output or runs_dir / "comparison.png"
+        draw_comparison(summaries, output)
+        print(f"Drawn in {output}")
+
+
+def table(summaries: list[RunSummary]) -> Table:
+    made = Table("run", "data", "parameters", "steps", "tokens", "time", "best loss", "status")
+    for run_ in summaries:
+        best = "-" if run_.best_loss is None else f"{run_.best_loss:.4f} at {run_.best_step}"
+        made.add_row(
+            run_.name,
+            run_.dataset,
+            f"{run_.parameters:,}",
+            f"{run_.steps:,}",
+            f"{run_.tokens:,}",
+            duration(run_.seconds),
+            best,
+            run_.status,
+        )
+    return made
+
+
+if __name__ == "__main__":
+    run(main)

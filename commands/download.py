@@ -1,0 +1,87 @@
+"""Fill FineWeb's cache ahead of training, for a machine that will be without a network."""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import tyro
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from transformer.command_line import run
+from transformer.data.tokenizer import load_tokenizer
+from transformer.errors import UserError
+from transformer.fineweb_dataset import FineWebConfig, FineWebSource
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What to download: the same flags as train.py gets, so that it finds what it looks for."""
+
+    data: FineWebConfig = field(default_factory=FineWebConfig)
+    tokens: int = 100_000_000
+    """Training tokens to have on disk, at least."""
+    tokenizer: str = "p50k_base"
+    """p50k_base, or the file of a tokenizer."""
+    seq_length: int = 128
+    """Tokens in a sequence."""
+    seed: int = 0
+    """The order of the shards depends on it."""
+
+
+def main(flags: Annotated[Flags, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes]) -> int:
+    """Download the first shards that training will ask for, and the validation set.
+
+    It can be interrupted and started again: what is complete stays.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+
+        def notify(message: str) -> None:
+            progress.console.print(message, markup=False)
+
+        source = FineWebSource(
+            load_tokenizer(flags.tokenizer),
+            flags.data,
+            seq_length=flags.seq_length,
+            seed=flags.seed,
+            notify=notify,
+        )
+        rows = sum(len(batch.inputs) for batch in source.validation_batches(batch_size=64))
+        tokens, shards = download(source, flags.tokens, progress)
+    folder = flags.data.folder
+    print(
+        f"{tokens:,} training tokens in {shards} shards and {rows:,} validation sequences are in "
+        f"{folder}; train without a network with the same --seed and --seq-length"
+    )
+    return 0
+
+
+def download(source: FineWebSource, tokens: int, progress: Progress) -> tuple[int, int]:
+    """Build shards in training order until they hold so many tokens; (tokens, shards)."""
+    order = source.text.shard_order(source.seed)
+    limit = source.config.max_cached_shards
+    total = progress.add_task("0 tokens", total=tokens)
+    held = 0
+    for n, shard in enumerate(order, start=1):
+        if n > limit:
+            raise UserError(
+                f"{limit} shards hold only {held:,} of {tokens:,} tokens; raise "
+                f"--max-cached-shards to about {-(-tokens * limit // max(1, held))} here and in "
+                "train.py"
+            )
+        source.text.builder.protect(order[:n])
+        task = progress.add_task(f"  {shard.name}", total=None)
+        done = source.text.builder.build(
+            shard, lambda done, of, task=task: progress.update(task, completed=done, total=of)
+        )
+        progress.remove_task(task)
+        if not done:
+            raise UserError(f"the disk is full; {held:,} tokens are in {source.config.folder}")
+        held += int(source.text.cache.entries()[shard.name]["tokens"])
+        progress.update(total, completed=min(held, tokens), description=f"{held:,} tokens")
+        if held >= tokens:
+            break
+    return held, n
+
+
+if __name__ == "__main__":
+    run(main)

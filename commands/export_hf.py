@@ -1,0 +1,36 @@
+"""Export a trained model for the `transformers` library, in the shape of GPT-2.
+
+uv run commands/export_hf.py runs/quick --output exported
+>>> GPT2LMHeadModel.from_pretrained("exported")
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from transformer.command_line import run
+from transformer.hf_export import export_gpt2
+from transformer.model_file import find_model_file, read_model_file
+
+
+@dataclass(frozen=True)
+class Arguments:
+    run: Annotated[Path | None, tyro.conf.Positional] = None
+    """A run folder, a checkpoint folder or a .safetensors file; without it, the newest run."""
+    output: Path = Path("exported")
+    """The folder to write."""
+    runs_dir: Path = Path("runs")
+    """Where runs are looked for."""
+
+
+def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> None:
+    """Write a GPT-2 checkpoint with the same logits."""
+    loaded = read_model_file(find_model_file(args.run, args.runs_dir))
+    export_gpt2(loaded.model, loaded.tokenizer.end_of_text, args.output)
+    print(f"{loaded.path}, step {loaded.step} -> {args.output}/model.safetensors, config.json")
+
+
+if __name__ == "__main__":
+    run(main)

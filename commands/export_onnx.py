@@ -1,0 +1,36 @@
+"""Export a trained model as an ONNX graph with the cache as inputs and outputs.
+
+uv sync --extra onnx
+uv run commands/export_onnx.py runs/quick --output model.onnx
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from transformer.command_line import run
+from transformer.model_file import find_model_file, read_model_file
+from transformer.onnx_export import export_onnx
+
+
+@dataclass(frozen=True)
+class Arguments:
+    run: Annotated[Path | None, tyro.conf.Positional] = None
+    """A run folder, a checkpoint folder or a .safetensors file; without it, the newest run."""
+    output: Path = Path("model.onnx")
+    """The file to write."""
+    runs_dir: Path = Path("runs")
+    """Where runs are looked for."""
+
+
+def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> None:
+    """Write the model as an ONNX graph."""
+    loaded = read_model_file(find_model_file(args.run, args.runs_dir))
+    export_onnx(loaded.model.float(), args.output)
+    print(f"{loaded.path}, step {loaded.step} -> {args.output}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,59 @@
+"""Write a trained model, samples and the curves of real runs as scripts of the page.
+
+    uv run commands/export_page.py runs/toy
+    uv run commands/export_page.py runs/toy --curves learning=runs/toy overfitting=runs/few
+
+The model must be small (the toy preset is): it travels inside the page.
+"""
+
+from pathlib import Path
+
+from transformer.command_line import run
+from transformer.data.tokenizer import load_tokenizer
+from transformer.errors import UserError
+from transformer.model_file import find_model_file, read_model_file
+from transformer.page_export import model_script, rank_pairs, script
+from transformer.page_samples import curves, samples
+
+
+def main(
+    checkpoint: Path | None = None,
+    /,
+    output: Path = Path("page"),
+    curves_of: tuple[str, ...] = (),
+    name: str | None = None,
+) -> None:
+    """Put a trained model into the page.
+
+    Args:
+        checkpoint: a run, a checkpoint folder or a .safetensors file; the newest run without.
+        output: the folder of the page's scripts.
+        curves_of: NAME=RUN pairs: the runs that Step 7 shows, under the names it uses. Without
+            any, the curves stay as they are.
+        name: what the page calls the model; by default the name of its run.
+    """
+    if not output.is_dir():
+        raise UserError(f"there is no folder {output}; run this in the repository")
+    loaded = read_model_file(find_model_file(checkpoint))
+    held_out = samples()
+    scripts = {
+        "model.data.js": model_script(loaded, name or _run_name(loaded.path), held_out["prompt"]),
+        "samples.data.js": script("samples", held_out),
+        "p50k_base.data.js": script("p50kBase", rank_pairs(load_tokenizer("p50k_base"))),
+    }
+    if curves_of:
+        scripts["curves.data.js"] = script("curves", curves(curves_of))
+    for file_name, text in scripts.items():
+        (output / file_name).write_text(text, encoding="ascii")
+        print(f"{output / file_name}  {len(text) / 1e6:.2f} MB")
+    print("Open index.html in a browser.")
+
+
+def _run_name(path: Path) -> str:
+    """runs/NAME/checkpoint-…/model.safetensors -> NAME."""
+    folder = path.resolve().parent
+    return folder.parent.name if folder.name.startswith("checkpoint-") else folder.name
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,159 @@
+"""Let a trained model write: continue a prompt, standard input, or what you type.
+
+uv run commands/generate.py --prompt "Once upon a time"
+uv run commands/generate.py runs/quick --preset creative --samples 3
+echo "Once upon a time" | uv run commands/generate.py --json
+uv run commands/generate.py --show-probabilities --prompt "The cat"
+"""
+
+import json
+import secrets
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+
+from transformer.command_line import run
+from transformer.device import choose_device, for_inference
+from transformer.errors import UserError
+from transformer.model_file import LoadedModel, find_model_file, read_model_file
+from transformer.sampling import PRESETS, SamplingSettings
+from transformer.token_choices import explain, render
+from transformer.writing import TextBuilder, encode_prompt, harmless, write
+
+errors = Console(stderr=True, highlight=False)
+
+
+@dataclass(frozen=True)
+class Arguments:
+    run: Annotated[Path | None, tyro.conf.Positional] = None
+    """A run folder, a checkpoint folder or a .safetensors file; without it, the newest run."""
+    prompt: str | None = None
+    """Text to continue; without it, standard input, or a session if that is a terminal."""
+    max_new_tokens: int = 200
+    """Stop after this many tokens."""
+    preset: Literal["greedy", "precise", "balanced", "creative"] = "balanced"
+    """Where the settings below start: greedy (temperature 0), precise (temperature 0.5,
+    top-k 40), balanced (temperature 0.8, top-p 0.95), creative (temperature 1.1, min-p 0.05)."""
+    temperature: float | None = None
+    """0 always takes the likeliest token, 1 is the model's own distribution."""
+    top_k: int | None = None
+    """Keep the k likeliest tokens."""
+    top_p: float | None = None
+    """Keep the fewest tokens that have this probability together."""
+    min_p: float | None = None
+    """Keep tokens with at least this share of the likeliest one's probability."""
+    repetition_penalty: float | None = None
+    """Above 1, tokens of the text so far become less likely."""
+    seed: int | None = None
+    """The same seed writes the same text; sample i uses seed + i. Random if not given."""
+    samples: int = 1
+    """How many continuations to write, together in one batch."""
+    stop: tuple[str, ...] = ()
+    """End before the first of these strings."""
+    show_probabilities: bool = False
+    """Show each token of the first sample, its rivals, and what each filter removed."""
+    json: bool = False
+    """Print one JSON object instead of text."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Type of the weights; auto takes the fastest here."""
+    runs_dir: Path = Path("runs")
+    """Where runs are looked for."""
+
+    def settings(self) -> SamplingSettings:
+        """The preset, changed by the flags that were given."""
+        flags = {name: getattr(self, name) for name in asdict(PRESETS[self.preset])}
+        given = {name: value for name, value in flags.items() if value is not None}
+        return replace(PRESETS[self.preset], **given)
+
+
+def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> None:
+    """Let a trained model write."""
+    if args.samples < 1:
+        raise UserError(f"--samples must be at least 1, but is {args.samples}")
+    settings = args.settings()
+    for channel in (sys.stdin, sys.stdout):
+        channel.reconfigure(errors="replace")  # type: ignore[union-attr]
+    loaded = read_model_file(find_model_file(args.run, args.runs_dir))
+    model = for_inference(loaded.model.to(choose_device(args.device)), args.precision)
+    loaded = replace(loaded, model=model)
+    if not args.json:
+        errors.print(describe(loaded, args, settings), style="dim", soft_wrap=True)
+    if args.prompt is None and sys.stdin.isatty():
+        session(loaded, args, settings)
+    else:
+        prompt = sys.stdin.read().rstrip("\n") if args.prompt is None else args.prompt
+        answer(loaded, prompt, args, settings)
+
+
+def describe(loaded: LoadedModel, args: Arguments, settings: SamplingSettings) -> str:
+    """The model and the settings that are not simply left alone."""
+    plain = asdict(SamplingSettings())
+    changed = [f"{name} {x}" for name, x in asdict(settings).items() if x != plain[name]]
+    return f"{loaded.path}, step {loaded.step}; {args.preset}: {', '.join(changed)}"
+
+
+def session(loaded: LoadedModel, args: Arguments, settings: SamplingSettings) -> None:
+    """Continue each line that is typed, until the end of input."""
+    import readline  # noqa: F401  (gives input() a history and editing)
+
+    errors.print("Type the beginning of a text. Ctrl-C stops a text, Ctrl-D ends.", style="dim")
+    stopped = False
+    while True:
+        try:
+            if stopped:
+                print()
+            stopped = False
+            answer(loaded, input("> "), args, settings)
+        except KeyboardInterrupt:
+            stopped = True
+        except EOFError:
+            print()
+            return
+
+
+def answer(loaded: LoadedModel, prompt: str, args: Arguments, settings: SamplingSettings) -> None:
+    """Continue one prompt, and print it as it comes."""
+    ids = encode_prompt(loaded.tokenizer, prompt)
+    if len(ids) > loaded.model.config.max_seq_len:
+        errors.print(f"the prompt has {len(ids)} tokens; the model sees its end", style="yellow")
+    first_seed = secrets.randbelow(2**31) if args.seed is None else args.seed
+    builders = [TextBuilder(loaded.tokenizer, args.stop) for _ in range(args.samples)]
+    seeds = [first_seed + sample for sample in range(args.samples)]
+    streams = args.samples == 1 and not args.json and not args.show_probabilities
+    show(prompt, streams)
+    choices = []
+    for step, new in write(loaded.model, ids, builders, args.max_new_tokens, settings, seeds):
+        show(new[0], streams)
+        if args.show_probabilities:
+            choices.append(explain(step, 0, loaded.tokenizer))
+            if not args.json:
+                Console(highlight=False).print(render(choices[-1]), soft_wrap=True)
+    rest = [builder.finish() for builder in builders]
+    show(rest[0] + "\n", streams)
+    if args.json:
+        record = {"model": str(loaded.path), "step": loaded.step, "prompt": prompt}
+        record["settings"] = asdict(settings)
+        record["samples"] = [
+            {"seed": seed, "text": built.text, "ids": built.ids, "ended_by": built.ended_by}
+            for seed, built in zip(seeds, builders, strict=True)
+        ]
+        print(json.dumps(record | {"choices": [asdict(choice) for choice in choices]}))
+    elif not streams:
+        for seed, built in zip(seeds, builders, strict=True):
+            errors.print(f"\nseed {seed}", style="dim")
+            show(prompt + built.text + "\n")
+
+
+def show(text: str, streams: bool = True) -> None:
+    if streams:
+        print(harmless(text), end="", flush=True)
+
+
+if __name__ == "__main__":
+    run(main)

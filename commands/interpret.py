@@ -1,0 +1,146 @@
+"""Look inside a trained model, and change what is there.
+
+uv run commands/interpret.py lens --demo
+uv run commands/interpret.py attention runs/toy --demo --head 2.1 --save attention.png
+uv run commands/interpret.py induction runs/toy
+uv run commands/interpret.py patch runs/toy --demo
+uv run commands/interpret.py ablate runs/toy --demo --kind zero
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+from rich.console import Console
+
+from transformer.command_line import run
+from transformer.errors import UserError
+from transformer.interpretability import questions
+from transformer.interpretability.ablation import Kind
+from transformer.interpretability.patching import Site
+from transformer.interpretability.prompts import demo_pair, demo_prompt, encode_pair, encode_prompt
+from transformer.interpretability.report import Report, print_report, save_report
+from transformer.interpretability.songs import demo_songs
+from transformer.model_file import LoadedModel, find_model_file, read_model_file
+
+
+@dataclass(frozen=True)
+class _Question:
+    run: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="RUN")] = None
+    """A run, a checkpoint folder or a .safetensors file; the newest run without."""
+    save: Path | None = None
+    """Also draw a picture: a name that ends in .png or .svg."""
+    json: bool = False
+    """Print all numbers as JSON instead of tables."""
+
+    def answer(self, loaded: LoadedModel) -> Report:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class _AboutPrompt(_Question):
+    prompt: str | None = None
+    """A text to look at."""
+    demo: bool = False
+    """Look at held-out toy stories whose song is sung twice."""
+
+    def ids(self, loaded: LoadedModel) -> torch.Tensor:
+        if (self.prompt is None) == (not self.demo):
+            raise UserError("give either --prompt TEXT or --demo (for models of toy stories)")
+        longest = loaded.model.config.max_seq_len
+        text = self.prompt if self.prompt is not None else demo_prompt(loaded.tokenizer, longest)
+        return encode_prompt(loaded.tokenizer, text, longest)
+
+
+@dataclass(frozen=True)
+class Lens(_AboutPrompt):
+    """What would the model say after each layer, and what wrote its answer?"""
+
+    def answer(self, loaded: LoadedModel) -> Report:
+        return questions.ask_lens(loaded.model, loaded.tokenizer, self.ids(loaded))
+
+
+@dataclass(frozen=True)
+class Attention(_AboutPrompt):
+    """What kinds of place do the heads look at?"""
+
+    head: str | None = None
+    """LAYER.HEAD: show where this head looks, for example 2.1."""
+
+    def answer(self, loaded: LoadedModel) -> Report:
+        head = None if self.head is None else questions.parse_head(self.head)
+        return questions.ask_attention(loaded.model, loaded.tokenizer, self.ids(loaded), head)
+
+
+@dataclass(frozen=True)
+class Induction(_Question):
+    """Which heads find how the text went on last time, and copy it?"""
+
+    def answer(self, loaded: LoadedModel) -> Report:
+        songs = demo_songs(loaded.tokenizer, loaded.model.config.max_seq_len)
+        return questions.ask_induction(loaded.model, loaded.tokenizer, songs)
+
+
+@dataclass(frozen=True)
+class Patch(_Question):
+    """Which place, given its value from the clean run, is sufficient to bring back its answer?"""
+
+    clean: str | None = None
+    """A prompt."""
+    corrupted: str | None = None
+    """One of as many tokens that calls for another answer."""
+    answers: tuple[str, str] | None = None
+    """What comes next after each (their first tokens); by default the model's own answers."""
+    sites: tuple[Site, ...] = ("residual", "attention.output", "feed_forward.output")
+    """What to patch at each layer and position."""
+    demo: bool = False
+    """A toy story, and the same with another syllable in the first singing."""
+
+    def answer(self, loaded: LoadedModel) -> Report:
+        if (self.clean is None or self.corrupted is None) == (not self.demo):
+            raise UserError("give --clean TEXT and --corrupted TEXT, or --demo")
+        texts, answers = (self.clean or "", self.corrupted or ""), self.answers
+        if self.demo:
+            texts, answers = demo_pair(loaded.tokenizer, loaded.model.config.max_seq_len)
+        pair = encode_pair(loaded.model, loaded.tokenizer, texts, answers)
+        return questions.ask_patch(loaded.model, loaded.tokenizer, pair, list(self.sites))
+
+
+@dataclass(frozen=True)
+class Ablate(_AboutPrompt):
+    """Which parts are necessary: how far does the loss rise without them?"""
+
+    kind: Kind = "mean"
+    """What a part writes instead: its mean over the text, or nothing."""
+
+    def answer(self, loaded: LoadedModel) -> Report:
+        ids = self.ids(loaded)
+        targets, parts = questions.prompt_targets(ids)
+        songs = demo_songs(loaded.tokenizer, loaded.model.config.max_seq_len)
+        if self.demo and songs is not None:
+            ids, (targets, parts) = songs.ids, questions.song_targets(songs)
+        return questions.ask_ablate(loaded.model, ids, targets, parts, self.kind)
+
+
+AnyQuestion = Lens | Attention | Induction | Patch | Ablate
+
+
+@tyro.conf.configure(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+def main(question: Annotated[AnyQuestion, tyro.conf.arg(name="")]) -> None:
+    """Look inside a trained model."""
+    loaded = read_model_file(find_model_file(question.run))
+    loaded.model.float()  # a file may hold half precision
+    report = question.answer(loaded)
+    if question.save is not None:
+        save_report(report, question.save)
+    if question.json:
+        print(json.dumps(report.to_json()))
+    else:
+        print_report(report, Console())
+
+
+if __name__ == "__main__":
+    run(main)

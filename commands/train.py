@@ -1,0 +1,191 @@
+"""Train a transformer.
+
+    uv run python commands/train.py --dataset toy                       minutes on a laptop
+    uv run python commands/train.py --dataset text --text my/notes      your own files
+    uv run python commands/train.py --quick                             FineWeb, small
+    uv run python commands/train.py                                     FineWeb
+    uv run python commands/train.py --resume                            go on where it stopped
+
+What happens
+------------
+    flags ─▶ preset ─▶ configuration ─▶ runs/NAME/config.json
+                                             │
+    data set ─▶ tokenizer ─▶ batches         │        transformer (d_model, n_layers, ...)
+                               │             ▼             │
+                               └──────▶  Trainer  ◀────────┘
+                                             │
+        ┌────────────────────────────────────┴──────────────────────────────┐
+        │ for each step:                                                    │
+        │     for each of --accumulation-steps micro-batches:               │
+        │         loss = how surprised the model is by the next tokens      │
+        │         gradient += its share                                     │
+        │     shorten the gradient to length 1, set the learning rate       │
+        │     AdamW moves every weight                                      │
+        │ now and then: validate, write a sample, draw the curves, save     │
+        └───────────────────────────────────────────────────────────────────┘
+
+What you see
+------------
+At the start the loss is about ln(vocabulary): the model finds every token equally likely (10.8
+for 50,281 tokens, 6.9 for 1,024). Within some dozen steps it learns which tokens are frequent at
+all, then pairs, then words and grammar. The line after each validation reads like this:
+
+    step 400, epoch 0.80: train 1.4302, validation 1.4517 nats/token, perplexity 4.27
+      learning: validation loss falls: keep going
+
+*train* is the mean loss since the last validation, on text the model learns from; *validation*
+is measured on text it never learns from. Their distance is what it has learned by heart.
+Perplexity is exp(loss): 4.27 means as undecided as between 4.27 equally likely tokens. On the toy
+stories there is also a *floor*, the loss of one who knows the grammar that wrote them: nobody can
+do better, and "104 %" says how close the model has come. The status in the second line compares
+the trends of both curves (learning, underfitting, overfitting, ...); src/transformer/
+training_utils.py explains it, and how accumulation makes a large batch out of small ones.
+
+Which flags matter
+------------------
+    --learning-rate       too low: slow; too high: the loss jumps or becomes nan. The first to try
+    --batch-size          what fits into memory; lower it when memory runs out ...
+    --accumulation-steps  ... and raise this in turn: the product is what the optimiser sees
+    --d-model --n-layers  the size: more of both learns more from more text, and is slower
+    --seq-length          how far back the model can look
+    --dropout             against learning by heart, when the text is read many times
+    --precision --compile auto measures and decides; fp32 and off are the plain way
+
+A run is a folder: runs/NAME. Ctrl-C saves and prints the command that goes on; after a crash or a
+power cut `--resume` goes on from the last checkpoint, and the result is the same, bit for bit,
+as if nothing had happened. Several processes: see README.md.
+"""
+
+import sys
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+
+from transformer import run_folder
+from transformer.command_line import run_guarded
+from transformer.config import TrainingConfig
+from transformer.device import Machine, choose
+from transformer.failures import explained
+from transformer.presets import preset
+from transformer.processes import Processes, from_environment, joined
+from transformer.progress import describe
+from transformer.run_folder import RunFolder
+from transformer.samples import write_sample
+from transformer.trainer import Trainer
+from transformer.training_run import build, check_resumable, load_checkpoint, saved_config
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class RunFlags:
+    """Which run."""
+
+    name: str | None = None
+    """Name of the run: the folder in --runs-dir. Without it, DATASET-1, DATASET-2, ..."""
+    runs_dir: Path = Path("runs")
+    """Where runs are kept."""
+    resume: tuple[Path, ...] | None = None
+    """Go on with a run or checkpoint; without a path with --name, else the newest run."""
+    overwrite: bool = False
+    """Replace a run of the same name."""
+    new_schedule: bool = False
+    """When resuming with more --epochs or --steps: spread the learning rate over all of them
+    instead of staying at its lowest value."""
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Train a transformer on stories, on your own text or on FineWeb."""
+
+    run: RunFlags = field(default_factory=RunFlags)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+
+def parse(args: list[str]) -> tuple[Flags, RunFolder | None, Path | None]:
+    """Read the command line twice: to learn which run or preset is meant, and then with its
+    values as the defaults, so that every explicit flag wins."""
+    markers = (tyro.conf.OmitArgPrefixes,)
+    first = tyro.cli(Flags, args=args, config=markers)
+    folder, checkpoint, defaults = None, None, preset(first.training)
+    if first.run.resume is not None:
+        path = first.run.resume[0] if first.run.resume else None
+        folder, checkpoint = run_folder.find(first.run.runs_dir, first.run.name, path)
+        defaults = saved_config(folder)
+    flags = tyro.cli(Flags, args=args, config=markers, default=Flags(RunFlags(), defaults))
+    if folder is not None:
+        check_resumable(defaults, flags.training)
+    return flags, folder, checkpoint
+
+
+def main(args: list[str]) -> int:
+    processes = from_environment()
+    if processes.restarts and "--resume" not in args:
+        args = [*args, "--resume"]  # torchrun has started the group again after a death
+    flags, folder, checkpoint = parse(args)
+    machine = choose(flags.training)
+    config = machine.settle(flags.training)
+    with explained(), joined(processes, machine.torch_device(processes.local_rank)):
+        start = nullcontext()
+        if folder is None:
+            folder = create_folder(flags, processes)
+            start = folder.removed_unless_started() if processes.is_main else nullcontext()
+        with folder.lock() if processes.is_main else nullcontext():
+            schedule = flags.run.new_schedule
+            with start:
+                trainer = build(config, machine, folder, processes, new_schedule=schedule)
+            warnings = load_checkpoint(trainer, checkpoint) if flags.run.resume is not None else []
+            if config.compile == "off" and flags.training.compile == "on":
+                warnings.append("torch.compile does not work here: going on without it")
+            if processes.is_main:
+                print("\n".join([*warnings, describe_start(trainer, machine)]), flush=True)
+            reason = trainer.train()
+            if processes.is_main:
+                print(describe_end(trainer, reason))
+    return INTERRUPTED if reason == "interrupted" else 0
+
+
+def create_folder(flags: Flags, processes: Processes) -> RunFolder:
+    made = ""
+    if processes.is_main:
+        run = flags.run
+        dataset = flags.training.dataset
+        made = str(run_folder.create(run.runs_dir, run.name, dataset, run.overwrite).path)
+    return RunFolder(Path(processes.share(made)))
+
+
+def describe_start(trainer: Trainer, machine: Machine) -> str:
+    config, plan = trainer.config, trainer.plan
+    parameters = sum(p.numel() for p in trainer.model.parameters())
+    return (
+        f"Training {trainer.folder.path}: {parameters:,} parameters on {config.dataset}, "
+        f"{plan.total_steps:,} steps of {config.tokens_per_step:,} tokens "
+        f"({plan.total_steps / plan.steps_per_epoch:.1f} epochs), from step {trainer.step}.\n"
+        f"{machine}"
+    )
+
+
+def describe_end(trainer: Trainer, reason: str) -> str:
+    path = trainer.folder.path
+    if reason == "interrupted":
+        return f"Saved at step {trainer.step}. Go on with:\n  {command()} --resume {path}"
+    best = trainer.history.best
+    lines = []
+    if best is not None:
+        lines.append(f"Best {describe(best)}")
+    if not trainer.is_sharded:
+        sample = write_sample(trainer.model, trainer.source.tokenizer, trainer.config.seed + 1)
+        lines.append(f"\nIt writes:\n\n{sample.strip()}\n")
+    lines.append(f"Everything lies in {path}; curves.png shows how it learned.")
+    lines.append(f'Next: uv run python commands/generate.py {path} --prompt "Once upon a time"')
+    return "\n".join(lines)
+
+
+def command() -> str:
+    return f"uv run python {sys.argv[0]}"
+
+
+if __name__ == "__main__":
+    run_guarded(lambda: main(sys.argv[1:]))

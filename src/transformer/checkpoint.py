@@ -1,0 +1,189 @@
+"""Checkpoints: everything a run needs to go on as if nothing had happened.
+
+    checkpoint-00001000/
+      model.safetensors            the weights, enough by itself to generate with
+      training_state.safetensors   AdamW's two means and step count for every weight
+      training_state.json          step, position in the data, hashes of the two files above
+
+What is *not* there because it follows from what is: the learning rate (a function of the
+step) and the random states (dropout is seeded from seed, step and micro-batch; samples and
+data have generators of their own). A checkpoint is taken between optimiser steps, where no
+gradient is half accumulated.
+
+Written whole or not at all: into a folder with another name, each file flushed to the disk,
+then the folder is renamed, then `latest` points to it. A process killed in between leaves an
+unfinished folder that the next start removes. Nothing is ever unpickled.
+"""
+
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.optim import Optimizer
+
+from transformer.data.tokenizer import Tokenizer
+from transformer.errors import UserError
+from transformer.model import DecoderOnlyTransformer
+from transformer.model_file import FILE_NAME as MODEL
+from transformer.model_file import write_model_file
+from transformer.run_folder import read_json, write_json, write_whole
+
+MOMENTS, STATE = "training_state.safetensors", "training_state.json"
+MEANS = ("exp_avg", "exp_avg_sq", "step")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All of a run's state between two optimiser steps, on the CPU."""
+
+    weights: dict[str, Tensor]
+    moments: dict[str, Tensor]
+
+
+def take_snapshot(model: nn.Module, optimizer: Optimizer) -> Snapshot:
+    """Whole tensors, also where FSDP has cut them into pieces (then all ranks must call)."""
+    moments = {
+        f"{kind}.{name}": _whole(optimizer.state[parameter][kind])
+        for name, parameter in model.named_parameters()
+        for kind in MEANS
+        if kind in optimizer.state[parameter]
+    }
+    return Snapshot({name: _whole(p) for name, p in model.named_parameters()}, moments)
+
+
+def restore(model: nn.Module, optimizer: Optimizer, snapshot: Snapshot) -> None:
+    """The inverse of `take_snapshot`."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(_like(parameter, snapshot.weights[name]))
+            for kind in MEANS:
+                saved = snapshot.moments[f"{kind}.{name}"]
+                place = parameter if kind != "step" else saved
+                optimizer.state[parameter][kind] = _like(place, saved)
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    tensor = tensor.detach()
+    return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).cpu()
+
+
+def _like(place: Tensor, saved: Tensor) -> Tensor:
+    """`saved` on the device of `place`, and cut into pieces like it."""
+    if isinstance(place, DTensor):
+        return distribute_tensor(saved.to(place.device), place.device_mesh, place.placements)
+    return saved.to(place.device)
+
+
+class Checkpoints:
+    """The checkpoint folders of one run."""
+
+    def __init__(self, run: Path, keep: int = 2) -> None:
+        self.run = run
+        self.keep = keep
+
+    def folder(self, step: int) -> Path:
+        return self.run / f"checkpoint-{step:08d}"
+
+    def steps(self) -> list[int]:
+        """Steps of which there is a checkpoint, in order."""
+        names = (path.name for path in self.run.glob("checkpoint-*"))
+        return sorted(int(name.removeprefix("checkpoint-")) for name in names)
+
+    def write(
+        self,
+        snapshot: Snapshot,
+        model: DecoderOnlyTransformer,
+        tokenizer: Tokenizer,
+        state: dict[str, Any],
+    ) -> None:
+        """Write the checkpoint of `state["step"]`, then remove those no longer kept."""
+        step = state["step"]
+        final = self.folder(step)
+        unfinished = self.run / f".unfinished-{final.name}"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        try:
+            write_model_file(unfinished / MODEL, model, tokenizer, step, snapshot.weights)
+            save_file(snapshot.moments, unfinished / MOMENTS)
+            hashes = {name: _hash(unfinished / name) for name in (MODEL, MOMENTS)}
+            write_json(unfinished / STATE, {"version": 1, **state, "sha256": hashes})
+            for path in (unfinished / MOMENTS, unfinished):
+                _flush(path)
+            shutil.rmtree(final, ignore_errors=True)
+            os.replace(unfinished, final)
+            _flush(self.run)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+        self._point(state)
+        self._prune(state["best_step"])
+
+    def _point(self, state: dict[str, Any]) -> None:
+        write_whole(self.run / "latest", self.folder(state["step"]).name + "\n")
+        if state["best_step"] is not None:
+            write_whole(self.run / "best", self.folder(state["best_step"]).name + "\n")
+
+    def _prune(self, best_step: int | None) -> None:
+        for step in self.steps()[: -self.keep]:
+            if step != best_step:
+                shutil.rmtree(self.folder(step))
+
+    def read(self, step: int) -> tuple[Snapshot, dict[str, Any]]:
+        """A checkpoint, its files compared with their hashes.
+
+        Raises:
+            UserError: it is damaged or incomplete.
+        """
+        folder = self.folder(step)
+        state = read_json(folder / STATE)
+        if state.get("version") != 1:
+            raise UserError(f"{folder} has version {state.get('version')!r}, this program reads 1")
+        for name, expected in state["sha256"].items():
+            if not (folder / name).is_file() or _hash(folder / name) != expected:
+                raise UserError(f"{folder / name} is missing or damaged")
+        try:
+            return Snapshot(load_file(folder / MODEL), load_file(folder / MOMENTS)), state
+        except SafetensorError as error:
+            raise UserError(f"{folder} is damaged: {error}") from error
+
+    def read_newest(self) -> tuple[Snapshot, dict[str, Any], list[str]] | None:
+        """The newest checkpoint that is whole, with a warning for each that is not.
+
+        None if there is none at all.
+        """
+        warnings: list[str] = []
+        for step in reversed(self.steps()):
+            try:
+                return *self.read(step), warnings
+            except UserError as error:
+                warnings.append(f"{error}; falling back to the checkpoint before it")
+        if warnings:
+            raise UserError("; ".join(warnings) + ": there is none")
+        return None
+
+    def forget_after(self, step: int) -> None:
+        """Remove unfinished folders and checkpoints after `step`: they will be made again."""
+        for path in self.run.glob(".unfinished-*"):
+            shutil.rmtree(path)
+        for later in (s for s in self.steps() if s > step):
+            shutil.rmtree(self.folder(later))
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

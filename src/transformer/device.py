@@ -1,0 +1,172 @@
+"""Where to compute, in which precision, and whether to compile.
+
+`auto` looks at the machine once, at the start of a run. What it chose goes to config.json and
+is read from there on resume: a run keeps its arithmetic, and so its losses, to the end.
+
+    device      CUDA, then MPS (Apple), then the CPU
+    precision   bf16 where the hardware multiplies in it: on CUDA since Ampere; on CPUs with
+                AVX512-BF16 or AMX, if a short measurement shows it faster. Otherwise fp32;
+                on CUDA its products may then be rounded to TF32 (10 bits of precision)
+    compile     torch.compile fuses element-wise operations into few passes over memory. Its
+                start costs up to a minute of C++ compilation (kept on disk for the next time),
+                so it pays in runs of more than a few minutes
+
+CUDA and MPS could not be tried on the machines this was written on.
+"""
+
+import ctypes
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from transformer.config import DeviceName, Precision, Switch, TrainingConfig
+from transformer.errors import UserError
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from malloc.h
+Model = TypeVar("Model", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What was chosen."""
+
+    device: Literal["cpu", "cuda", "mps"]
+    bf16: bool
+    compiled: bool
+
+    def torch_device(self, local_rank: int = 0) -> torch.device:
+        """This process's own device: each has its own GPU, all share the CPU."""
+        return (
+            torch.device("cuda", local_rank) if self.device == "cuda" else torch.device(self.device)
+        )
+
+    def settle(self, config: TrainingConfig) -> TrainingConfig:
+        """`config` with every `auto` replaced by what was chosen."""
+        return replace(
+            config,
+            device=self.device,
+            mps=False,
+            precision="bf16" if self.bf16 else "fp32",
+            compile="on" if self.compiled else "off",
+        )
+
+    def __str__(self) -> str:
+        kind = {"cpu": f"CPU ({torch.get_num_threads()} threads)", "cuda": "CUDA", "mps": "MPS"}
+        numbers = "bfloat16 products" if self.bf16 else "float32"
+        return f"{kind[self.device]}, {numbers}, {'compiled' if self.compiled else 'eager'}"
+
+
+def choose(config: TrainingConfig) -> Machine:
+    """Decide what `config` leaves open."""
+    device = choose_device("mps" if config.mps else config.device)
+    if device == "cpu":
+        keep_freed_memory()
+    if device == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32 where products are in fp32
+    return Machine(
+        device,
+        choose_bf16(device, config.precision),
+        choose_compile(device, config.compile),
+    )
+
+
+def choose_device(name: DeviceName) -> Literal["cpu", "cuda", "mps"]:
+    """`auto`, or exactly what was asked for.
+
+    Raises:
+        UserError: that device is not here.
+    """
+    has = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.mps.is_available()}
+    if name == "auto":
+        return "cuda" if has["cuda"] else "mps" if has["mps"] else "cpu"
+    if not has[name]:
+        raise UserError(f"--device {name}: this machine has none; leave it out, or use cpu")
+    return name
+
+
+def choose_bf16(device: str, precision: Precision = "auto") -> bool:
+    """Whether to multiply matrices in bfloat16."""
+    if precision != "auto":
+        return precision == "bf16"
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device == "cpu" and cpu_has_bf16() and _bf16_is_faster()
+
+
+def cpu_has_bf16() -> bool:
+    """AVX512-BF16 (AMD Zen 4, Intel Cooper Lake) or AMX (Intel Sapphire Rapids)."""
+    abilities = torch.cpu.get_capabilities()
+    return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
+
+
+def _bf16_is_faster() -> bool:
+    """Time a product of the size of a training step's, interleaved; 20 ms or so."""
+    left, right = torch.randn(1024, 512), torch.randn(512, 1024)
+    pairs = {kind: (left.to(kind), right.to(kind)) for kind in (torch.float32, torch.bfloat16)}
+    seconds = {kind: float("inf") for kind in pairs}
+    for _ in range(5):
+        for kind, (a, b) in pairs.items():
+            seconds[kind] = min(seconds[kind], _time_product(a, b))
+    return seconds[torch.bfloat16] < 0.8 * seconds[torch.float32]
+
+
+def _time_product(a: Tensor, b: Tensor) -> float:
+    start = time.perf_counter()
+    a @ b
+    return time.perf_counter() - start
+
+
+def choose_compile(device: str, switch: Switch = "auto") -> bool:
+    """Whether to use torch.compile; on MPS it is young, so only when asked for."""
+    if switch == "off" or (switch == "auto" and device == "mps"):
+        return False
+    return device != "cpu" or compiler_works()
+
+
+def keep_freed_memory() -> None:
+    """Let glibc reuse large freed blocks instead of handing them back to the system.
+
+    A training step frees and asks for the same tens of megabytes again and again. By default
+    each is mapped anew and the system clears every page of it first; under virtual machines
+    that took a quarter of a step's time. Does nothing where there is no glibc.
+    """
+    with suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(M_MMAP_THRESHOLD, 2**30)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def compiler_works() -> bool:
+    """torch.compile writes C++ for the CPU: try whether this machine can build and load it.
+
+    A compiler alone is not enough (Python's headers may be missing), so compile something
+    small; the result is kept on disk, the next start finds it there.
+    """
+    if not any(shutil.which(name) for name in ("g++", "clang++", "c++")):
+        return False
+    try:
+        torch.compile(_small_function, dynamic=False)(torch.ones(64))
+    except Exception:  # whatever goes wrong in there, training can go on without it
+        return False
+    return True
+
+
+def _small_function(x: Tensor) -> Tensor:
+    return x.exp().sum() + x
+
+
+def for_inference(model: Model, precision: Precision = "auto") -> Model:
+    """The model in evaluation mode, its weights in the precision that is fast here.
+
+    Generating one token reads every weight once, so halving their bytes nearly halves the
+    time, on hardware that computes in bf16.
+    """
+    device = next(model.parameters()).device.type
+    if choose_bf16(device, precision):
+        model = model.to(torch.bfloat16)
+    return model.eval()

@@ -1,0 +1,56 @@
+"""The learning rate over a training: rise, fall, stay.
+
+    peak ┤      ╭──╮
+         │     ╱    ╲          warm-up: linear from 0 over the first 5 % of the steps.
+         │    ╱      ╲           AdamW divides by an estimate of the gradient's size; until
+         │   ╱        ╲          that has seen a few dozen steps, large steps go astray.
+         │  ╱          ╲       cosine: down to 10 % of the peak. Large steps cross the
+         │ ╱            ╲        landscape, small ones settle into a valley.
+     10 %┤╱              ╰───  after the last planned step: 10 %, and never up again
+         └┴──────────────┴──▶ step
+
+    step ≤ W:      peak · step / W
+    W < step < S:  peak · (0.1 + 0.9 · (1 + cos(π · (step − W) / (S − W))) / 2)
+    step ≥ S:      peak · 0.1
+
+Steps count from 1 (the first update), so no update is wasted on a learning rate of zero. The
+rate is a pure function of the step: there is no state to save, and none to resume wrongly.
+
+Source: Loshchilov and Hutter, "SGDR" (2016), without the restarts; Goyal et al., "Accurate,
+Large Minibatch SGD" (2017), for the warm-up.
+"""
+
+import math
+from dataclasses import dataclass
+
+FLOOR = 0.1  # share of the peak that remains at the end
+
+
+@dataclass(frozen=True)
+class WarmupCosine:
+    """The learning rate of each step; see the picture above.
+
+    >>> schedule = WarmupCosine(peak=3e-4, total_steps=1000, warmup_steps=50)
+    >>> [round(schedule(step) * 1e4, 3) for step in (1, 25, 50, 525, 1000, 5000)]
+    [0.06, 1.5, 3.0, 1.65, 0.3, 0.3]
+    """
+
+    peak: float
+    total_steps: int
+    """S: the step at which the fall ends."""
+    warmup_steps: int
+    """W: the step at which the peak is reached; 0 starts at the peak."""
+
+    def __call__(self, step: int) -> float:
+        """The learning rate of update number `step`, counted from 1."""
+        if step < self.warmup_steps:
+            return self.peak * step / self.warmup_steps
+        if step >= self.total_steps:
+            return self.peak * FLOOR
+        done = (step - self.warmup_steps) / (self.total_steps - self.warmup_steps)
+        return self.peak * (FLOOR + (1 - FLOOR) * (1 + math.cos(math.pi * done)) / 2)
+
+
+def warmup_cosine(peak: float, total_steps: int, warmup: float) -> WarmupCosine:
+    """The schedule whose warm-up takes the share `warmup` of all steps, rounded up."""
+    return WarmupCosine(peak, total_steps, min(math.ceil(warmup * total_steps), total_steps))

@@ -1,0 +1,256 @@
+"""How a laptop trains with the batches of a cluster, and how to read what comes out.
+
+1. Gradient accumulation
+========================
+A gradient is an average over examples, and an average can be computed in instalments:
+
+    one big batch             16 × 8 sequences ──────────────▶ gradient ──▶ step
+                              (all activations in memory at once)
+
+    accumulation              8 sequences ──▶ gradient ─┐
+                              8 sequences ──▶ gradient ─┤ add
+                              ...                       ├──────────────────▶ step
+                              8 sequences ──▶ gradient ─┘
+                              (the activations of 8 sequences in memory)
+
+The sum of the instalments *is* the gradient of the big batch, not an approximation of it.
+Memory is that of one micro-batch; time is that of the big batch.
+
+**Why bother?** A gradient g̃ from one micro-batch is the true gradient g plus noise. Averaging
+N independent micro-batches divides the *variance* of the noise by N, and so the noise itself
+(its standard deviation, the length of the error) by √N:
+
+    N =  1      error 1
+    N =  4      error 1/2
+    N = 16      error 1/4       16 times the work for a quarter of the noise
+
+A less noisy gradient allows a larger learning rate. It is no free lunch: at an equal number of
+tokens, N = 16 takes 16 times fewer steps. docs/experiments.md has this measured.
+
+**The trap: a mean of means is not the mean.** Losses are averaged over tokens. When one
+micro-batch asks for 1,000 tokens and another (short stories, padding) for 10, dividing each
+mean by N gives each of the 10 tokens a hundred times the say of each of the 1,000:
+
+    wrong      Σᵢ mean(lossᵢ) / N
+    right      Σᵢ sum(lossᵢ) / Σᵢ nᵢ  =  Σᵢ mean(lossᵢ) · nᵢ / n,     n = Σᵢ nᵢ asked tokens
+
+So the tokens of all micro-batches are counted first, over all processes, and each micro-batch
+is weighted with nᵢ / n.
+
+**Several processes.** Each works on its share of the micro-batches, and gradients are
+exchanged once, during the last one: exchanging after each would send the same number of bytes
+N times. `no_sync` (DDP) and `set_requires_gradient_sync` (FSDP) switch the exchange off.
+The exchange *averages* over processes while the sum is wanted; hence the factor `world_size`.
+
+**Clipping.** One strange batch can have a gradient a hundred times as long as usual. Its
+direction is kept and its length cut to `max_grad_norm`. A gradient that is not finite (an
+overflow) has no direction to keep: that step is left out and reported.
+
+2. Reading the two curves
+=========================
+Training loss is measured on text the model learns from, validation loss on text that it
+never sees. Perplexity is exp(loss): the number of equally likely tokens among which the model
+is as undecided as it is.
+
+    learning            underfitting          overfitting
+    │╲                  │╲                    │╲
+    │ ╲╲  validation    │ ╲______ both        │ ╲╲    ╱ validation
+    │  ╲╲               │        flat         │  ╲╲__╱
+    │   ╲╲ train        │                     │   ╲____ train
+    └──────▶            └──────▶              └──────▶
+
+    learning      both fall: keep going.
+    underfitting  both flat: the model is too small, the learning rate too low or spent.
+    overfitting   train falls, validation rises: it learns the text by heart. More data,
+                  dropout, a smaller model, or stop here (`--patience`).
+
+`training_status` reads this off the last evaluations; its thresholds stand beside it.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from transformer.data.batch import IGNORED
+from transformer.errors import UserError
+from transformer.model import DecoderOnlyTransformer
+from transformer.objective import LossModule
+from transformer.processes import SINGLE, Processes
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one optimiser step saw and did."""
+
+    loss: float
+    """Mean loss in nats per asked token, over all micro-batches and processes."""
+    tokens: int
+    """Asked tokens."""
+    grad_norm: float
+    """Length of the gradient before clipping."""
+    applied: bool
+    """False if loss or gradient were not finite: the weights are as before."""
+
+
+class GradientAccumulator:
+    """One optimiser step from several micro-batches.
+
+        accumulator = GradientAccumulator(model, optimizer, accumulation_steps=16)
+        update = accumulator.step(micro_batches)     # 16 pairs (inputs, targets)
+
+    The weights after it are those that one batch of all sequences would have given, up to
+    the rounding of a sum taken in another order.
+
+    Args:
+        model: a `DecoderOnlyTransformer`, or any module whose `forward(inputs, targets)` is
+            the mean loss over targets that are not -100 (`LossModule`, also inside DDP, FSDP).
+        optimizer: over the parameters of `model`.
+        accumulation_steps: micro-batches per step and process.
+        max_grad_norm: longer gradients are shortened to this.
+        processes: who else works on the same step.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        accumulation_steps: int = 16,
+        max_grad_norm: float = 1.0,
+        processes: Processes = SINGLE,
+    ) -> None:
+        if accumulation_steps < 1:
+            raise UserError(f"accumulation_steps must be at least 1, but is {accumulation_steps}")
+        self.model = LossModule(model) if isinstance(model, DecoderOnlyTransformer) else model
+        self.optimizer = optimizer
+        self.accumulation_steps = accumulation_steps
+        self.max_grad_norm = max_grad_norm
+        self.processes = processes
+
+    def step(
+        self,
+        micro_batches: Sequence[tuple[Tensor, Tensor]],
+        before_each: Callable[[int], Any] = lambda index: None,
+    ) -> Update:
+        """Accumulate, clip, update. `before_each(i)` is called before micro-batch i.
+
+        The gradients stay in `.grad` until the next call, to be looked at.
+        """
+        loss, tokens = self.accumulate(micro_batches, before_each)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
+        grad_norm = float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
+        applied = math.isfinite(loss) and math.isfinite(grad_norm)
+        if applied:
+            self.optimizer.step()
+        return Update(loss, tokens, grad_norm, applied)
+
+    def accumulate(
+        self,
+        micro_batches: Sequence[tuple[Tensor, Tensor]],
+        before_each: Callable[[int], Any] = lambda index: None,
+    ) -> tuple[float, int]:
+        """Leave the gradient of the mean loss over all asked tokens in `.grad`.
+
+        Returns:
+            That mean loss in nats, and the number of asked tokens.
+
+        Raises:
+            UserError: not exactly `accumulation_steps` micro-batches.
+        """
+        if len(micro_batches) != self.accumulation_steps:
+            raise UserError(
+                f"a step takes {self.accumulation_steps} micro-batches, got {len(micro_batches)}"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        asked = [int((targets != IGNORED).sum()) for _, targets in micro_batches]
+        total = max(1, self.processes.sum(sum(asked)))
+        loss_sum = torch.zeros((), dtype=torch.float64 if self._has_float64() else torch.float32)
+        for index, (inputs, targets) in enumerate(micro_batches):
+            before_each(index)
+            with self._exchange(last=index == len(micro_batches) - 1):
+                loss = self.model(inputs, targets)
+                share = asked[index] / total * self.processes.world_size
+                (loss * share).backward()
+            loss_sum = loss_sum.to(loss.device) + loss.detach() * asked[index]
+        return self.processes.sum(float(loss_sum)) / total, total
+
+    def _has_float64(self) -> bool:
+        """Apple's GPUs do not compute in float64."""
+        return next(self.model.parameters()).device.type != "mps"
+
+    def _exchange(self, last: bool) -> AbstractContextManager[Any]:
+        """Gradients travel between processes in the backward pass of the last micro-batch."""
+        if isinstance(self.model, FSDPModule):
+            self.model.set_requires_gradient_sync(last)
+        if isinstance(self.model, DistributedDataParallel) and not last:
+            return self.model.no_sync()
+        return nullcontext()
+
+
+def perplexity(loss: float) -> float:
+    """exp(loss): the number of equally likely tokens that would be as surprising.
+
+    >>> perplexity(0.0), round(perplexity(math.log(50.0)), 6)
+    (1.0, 50.0)
+    """
+    return math.exp(loss) if loss < 700 else math.inf
+
+
+WINDOW = 5  # evaluations that a trend is read off
+FLAT = 0.005  # a curve that moves less than 0.5 % over the window is flat
+CONVERGED = 1.10  # within 10 % of the best possible loss, where that is known
+
+EXPLANATIONS = {
+    "starting": "too few evaluations to see a trend",
+    "learning": "validation loss falls: keep going",
+    "underfitting": "both losses are flat: a larger model, a higher learning rate or more steps "
+    "may help",
+    "converged": "both losses are flat, close to the best possible: there is little left to learn",
+    "overfitting": "validation loss rises while training loss does not: the model learns the "
+    "training text by heart; more data, dropout or stopping here would help",
+    "diverging": "both losses rise: lower the learning rate",
+}
+
+
+def training_status(
+    train_losses: Sequence[float], val_losses: Sequence[float], floor: float | None = None
+) -> str:
+    """Which of the pictures above the last evaluations look like: a key of EXPLANATIONS.
+
+    A trend is the least-squares line through the last `WINDOW` evaluations (at least three),
+    as its rise over the window relative to the curve's mean there.
+
+    >>> training_status([4.0, 3.0, 2.5, 2.2, 2.0], [4.0, 3.1, 2.7, 2.4, 2.2])
+    'learning'
+    >>> training_status([2.0, 1.5, 1.0, 0.7, 0.5], [2.5, 2.4, 2.4, 2.6, 2.9])
+    'overfitting'
+    >>> training_status([3.0, 3.001, 3.0, 2.999], [3.1, 3.1, 3.101, 3.1])
+    'underfitting'
+    """
+    if len(val_losses) < 3:
+        return "starting"
+    train, val = _trend(train_losses), _trend(val_losses)
+    if val > FLAT:
+        return "diverging" if train > FLAT else "overfitting"
+    if val < -FLAT or train < -FLAT:
+        return "learning"
+    near_floor = floor is not None and val_losses[-1] <= CONVERGED * floor
+    return "converged" if near_floor else "underfitting"
+
+
+def _trend(losses: Sequence[float]) -> float:
+    """Relative rise of the least-squares line through the last WINDOW values."""
+    recent = list(losses[-WINDOW:])
+    n, mean = len(recent), sum(recent) / len(recent)
+    middle = (n - 1) / 2
+    slope = sum((i - middle) * (loss - mean) for i, loss in enumerate(recent)) / sum(
+        (i - middle) ** 2 for i in range(n)
+    )
+    return slope * (n - 1) / mean if mean else 0.0

@@ -1,0 +1,128 @@
+"""Checkpoints: whole or not at all, back bit for bit, and past a damaged one."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from transformer import checkpoint
+from transformer.checkpoint import Checkpoints, Snapshot, restore, take_snapshot
+from transformer.config import ModelConfig
+from transformer.data.tokenizer import Tokenizer
+from transformer.errors import UserError
+from transformer.model import DecoderOnlyTransformer
+from transformer.optimizer import adamw
+
+BYTES = Tokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
+CONFIG = ModelConfig(vocab_size=257, d_model=8, n_heads=2, n_layers=1, d_ff=8, max_seq_len=8)
+
+
+def trained(steps: int) -> tuple[DecoderOnlyTransformer, torch.optim.AdamW]:
+    torch.manual_seed(0)
+    model = DecoderOnlyTransformer(CONFIG)
+    optimizer = adamw(model, 0.01, 0.1)
+    for _ in range(steps):
+        train_once(model, optimizer)
+    return model, optimizer
+
+
+def train_once(model: DecoderOnlyTransformer, optimizer: torch.optim.AdamW) -> None:
+    torch.manual_seed(7)
+    ids = torch.randint(257, (2, 8))
+    optimizer.zero_grad()
+    model.loss(ids, ids).backward()
+    optimizer.step()
+
+
+def state(step: int, best: int | None = None) -> dict[str, Any]:
+    return {"step": step, "best_step": best}
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Checkpoints:
+    """Checkpoints of steps 1, 2, 3."""
+    checkpoints = Checkpoints(tmp_path, keep=3)
+    for step in (1, 2, 3):
+        model, optimizer = trained(step)
+        checkpoints.write(take_snapshot(model, optimizer), model, BYTES, state(step, 1))
+    return checkpoints
+
+
+def test_training_goes_on_bit_for_bit(written: Checkpoints) -> None:
+    snapshot, _ = written.read(2)
+    model, optimizer = trained(0)
+    restore(model, optimizer, snapshot)
+    train_once(model, optimizer)
+    expected = written.read(3)[0]
+    after = take_snapshot(model, optimizer)
+    for ours, theirs in ((after.weights, expected.weights), (after.moments, expected.moments)):
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "training_state.safetensors"])
+def test_one_flipped_bit_is_noticed_and_passed_over(written: Checkpoints, name: str) -> None:
+    file = written.folder(3) / name
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 1
+    file.write_bytes(content)
+    found = written.read_newest()
+    assert found is not None
+    _, found_state, warnings = found
+    assert found_state["step"] == 2
+    assert "missing or damaged" in warnings[0]
+
+
+@pytest.mark.parametrize("broken", ["", "{", "[]", '{"version": 2}'])
+def test_a_damaged_state_is_passed_over(written: Checkpoints, broken: str) -> None:
+    (written.folder(3) / "training_state.json").write_text(broken)
+    found = written.read_newest()
+    assert found is not None
+    assert found[1]["step"] == 2
+
+
+def test_all_damaged_is_an_error_and_none_is_none(written: Checkpoints, tmp_path: Path) -> None:
+    for step in written.steps():
+        (written.folder(step) / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="falling back"):
+        written.read_newest()
+    assert Checkpoints(tmp_path / "empty").read_newest() is None
+
+
+def test_the_newest_and_the_best_are_kept(tmp_path: Path) -> None:
+    model, optimizer = trained(1)
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for step in range(1, 7):
+        checkpoints.write(take_snapshot(model, optimizer), model, BYTES, state(step, min(step, 2)))
+    assert checkpoints.steps() == [2, 5, 6]
+    assert (tmp_path / "latest").read_text() == "checkpoint-00000006\n"
+    assert (tmp_path / "best").read_text() == "checkpoint-00000002\n"
+
+
+def test_a_full_disk_leaves_the_old_checkpoints(
+    written: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    model, optimizer = trained(1)
+    with pytest.raises(OSError, match="No space left"):
+        written.write(take_snapshot(model, optimizer), model, BYTES, state(4, 4))
+    assert written.steps() == [1, 2, 3]
+    assert (written.run / "latest").read_text() == "checkpoint-00000003\n"
+    assert not list(written.run.glob(".unfinished-*"))
+
+
+def test_what_lies_after_a_step_can_be_forgotten(written: Checkpoints) -> None:
+    (written.run / ".unfinished-checkpoint-00000004").mkdir()
+    written.forget_after(2)
+    assert written.steps() == [1, 2]
+    assert not list(written.run.glob(".unfinished-*"))
+
+
+def test_an_untrained_model_has_no_moments(tmp_path: Path) -> None:
+    model, optimizer = trained(0)
+    assert take_snapshot(model, optimizer).moments == {}
+    assert isinstance(take_snapshot(model, optimizer), Snapshot)

@@ -1,0 +1,36 @@
+from pathlib import Path
+
+from matplotlib.image import imread
+
+from transformer.curves import draw_curves
+from transformer.metrics_log import Record
+
+PURPLE = (148 / 255, 103 / 255, 189 / 255)  # matplotlib's tab:purple, the induction score's
+
+
+def records(**more: float) -> list[Record]:
+    steps: list[Record] = [
+        {"step": n, "train_loss": 3.0 / n, "learning_rate": 1e-3, "grad_norm": 1.0}
+        for n in range(1, 9)
+    ]
+    judged: list[Record] = [
+        {"step": n, "train_loss": 3.0 / n, "val_loss": 4.0 / n, "status": "learning", **more}
+        for n in (4, 8)
+    ]
+    return [*steps[:4], judged[0], *steps[4:], judged[1]]
+
+
+def purple_pixels(path: Path) -> int:
+    return int((abs(imread(path)[..., :3] - PURPLE).max(-1) < 0.02).sum())
+
+
+def test_the_induction_score_is_drawn_where_it_was_measured(tmp_path: Path) -> None:
+    draw_curves(records(), tmp_path / "plain.png", "plain")
+    draw_curves(records(floor=0.3, induction=0.7), tmp_path / "toy.png", "toy")
+    assert purple_pixels(tmp_path / "plain.png") == 0
+    assert purple_pixels(tmp_path / "toy.png") > 100
+
+
+def test_a_run_without_a_step_yet_has_a_picture(tmp_path: Path) -> None:
+    draw_curves([], tmp_path / "empty.png", "empty")
+    assert imread(tmp_path / "empty.png").shape[2] == 4

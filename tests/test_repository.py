@@ -1,0 +1,60 @@
+"""The rules that CONTRIBUTING states, held by a test."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+GENERATED = {"page/model.data.js", "page/curves.data.js"}
+
+
+def tracked(*patterns: str) -> list[Path]:
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--", *patterns], cwd=ROOT, capture_output=True, check=False
+    )
+    if listing.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in listing.stdout.decode().split("\0") if name]
+
+
+def test_no_file_is_longer_than_300_lines() -> None:
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in tracked("*.py", "*.js", "*.css")
+        if str(path.relative_to(ROOT)) not in GENERATED
+        and (lines := len(path.read_text().splitlines())) > 300
+    }
+    assert long == {}
+
+
+def test_no_function_is_longer_than_40_lines() -> None:
+    long = {}
+    for path in tracked("src/*.py", "commands/*.py", "benchmarks/*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                docstring = ast.get_docstring(node, clean=False) or ""
+                lines = node.end_lineno - node.lineno + 1 - docstring.count("\n")
+                limit = 20 if node.name == "forward" else 40
+                if lines - bool(docstring) > limit:
+                    long[f"{path.name}:{node.name}"] = lines
+    # The one forward that also computes its gradient (loss.py) may take the room of two.
+    assert {name: n for name, n in long.items() if n > 40 or name != "loss.py:forward"} == {}
+
+
+def test_pytorchs_ready_made_transformer_is_not_used() -> None:
+    forbidden = re.compile(r"nn\.(Transformer|MultiheadAttention)|torch\.(save|load)\(|pickle\.")
+    found = [
+        f"{path.relative_to(ROOT)}: {match.group()}"
+        for path in tracked("src/*.py", "commands/*.py")
+        if (match := forbidden.search(path.read_text()))
+    ]
+    assert found == []
+
+
+def test_nothing_large_or_generated_is_tracked() -> None:
+    large = {p.name for p in tracked() if p.stat().st_size > 900 * 1024}
+    assert large <= {"model.data.js"}
+    assert not tracked("uv.lock", "runs/*", "data/*")

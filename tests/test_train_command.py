@@ -1,0 +1,199 @@
+"""commands/train.py: what it writes, and what it says to mistakes."""
+
+import json
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from training_tools import (
+    assert_same_run,
+    load_command,
+    metrics,
+    start_killable,
+    train,
+    write_text,
+)
+
+from transformer import trainer
+from transformer.config import TrainingConfig
+from transformer.device import Machine, choose_device
+from transformer.errors import UserError
+from transformer.metrics_log import History, cut_back, read_metrics
+from transformer.model_file import read_model_file
+from transformer.presets import TOY, preset
+from transformer.run_folder import config_from_json, config_to_json, create
+from transformer.training_run import check_resumable
+from transformer.training_utils import Update
+
+FLAGS = ("--dataset", "text", "--text", "text.txt", "--tokenizer", "bpe:300", "--seq-length", "16")
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_with_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_text(tmp_path / "text.txt")
+
+
+def test_a_run_writes_what_the_contract_says() -> None:
+    assert train(*FLAGS, "--steps", "10", "--name", "first") == 0
+    run = Path("runs/first")
+    records = read_metrics(run / "metrics.jsonl")
+    steps = [r for r in records if "grad_norm" in r]
+    assert [r["step"] for r in steps] == list(range(1, 11))
+    assert set(steps[0]) == {
+        *("step", "tokens", "epoch", "train_loss", "learning_rate"),
+        *("grad_norm", "tokens_per_second"),
+    }
+    judged = [r for r in records if "val_loss" in r]
+    assert [r["step"] for r in judged] == [5, 10]
+    recent = [r["train_loss"] for r in steps[5:]]
+    assert judged[1]["train_loss"] == pytest.approx(sum(recent) / 5, rel=1e-6)
+    loaded = read_model_file(run / (run / "latest").read_text().strip() / "model.safetensors")
+    assert loaded.step == 10
+    assert (run / "samples.md").read_text().startswith("## step 5\n")
+    assert (run / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    saved = json.loads((run / "config.json").read_text())["training"]
+    assert (saved["precision"], saved["compile"], saved["device"]) == ("fp32", "off", "cpu")
+
+
+def test_more_steps_later_equal_fewer_interruptions() -> None:
+    """Saved by SIGTERM somewhere, resumed: the same run, and the learning rate goes on."""
+    train(*FLAGS, "--steps", "40", "--name", "whole")
+    process = start_killable(*FLAGS, "--steps", "40", "--name", "stopped")
+    while not Path("runs/stopped/metrics.jsonl").exists() or not metrics(Path("runs/stopped")):
+        assert process.exitcode is None
+        process.join(0.01)
+    assert process.pid is not None
+    process.terminate()
+    process.join()
+    assert process.exitcode in (0, 128 + signal.SIGINT)  # 0: it was done before the signal came
+    assert train("--resume", "--name", "stopped") == 0
+    assert_same_run(Path("runs/whole"), Path("runs/stopped"))
+
+
+def test_a_run_extended_after_its_end_stays_at_the_lowest_rate() -> None:
+    train(*FLAGS, "--steps", "6", "--name", "short")
+    assert train("--resume", "runs/short", "--steps", "8") == 0
+    rates = [r["learning_rate"] for r in metrics(Path("runs/short")) if "grad_norm" in r]
+    assert len(rates) == 8
+    assert rates[5] == rates[6] == rates[7] == pytest.approx(3e-5)
+    assert train("--resume", "runs/short", "--steps", "10", "--new-schedule") == 0
+    rates = [r["learning_rate"] for r in metrics(Path("runs/short")) if "grad_norm" in r]
+    assert rates[8] > rates[9] == pytest.approx(3e-5)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--dataset", "text"), "--dataset text needs --text PATH"),
+        ((*FLAGS, "--text", "nowhere.txt"), "no such file or folder: nowhere.txt"),
+        ((*FLAGS, "--stories", "5"), "--stories limits the toy stories"),
+        ((*FLAGS, "--name", "a/b"), "--name is the name of a folder"),
+        ((*FLAGS, "--seq-length", "100000"), "less than one sequence"),
+        (("--resume",), "there is no run in runs yet"),
+        (("--resume", "nowhere"), "--resume nowhere: no run and no checkpoint there"),
+    ],
+)
+def test_mistakes_end_in_one_clear_message(flags: tuple[str, ...], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        train(*flags)
+    assert list(Path().glob("runs/*")) == []  # and leaves no empty run behind
+
+
+def test_a_run_that_exists_is_not_overwritten_and_settings_are_kept() -> None:
+    train(*FLAGS, "--steps", "3", "--name", "mine")
+    before = Path("runs/mine/metrics.jsonl").read_bytes()
+    with pytest.raises(UserError, match="runs/mine exists"):
+        train(*FLAGS, "--steps", "3", "--name", "mine")
+    with pytest.raises(UserError, match=r"--learning-rate 1.0 \(the run has 0.0003\)"):
+        train("--resume", "--name", "mine", "--learning-rate", "1.0")
+    assert Path("runs/mine/metrics.jsonl").read_bytes() == before
+    Path("runs/other").mkdir()
+    Path("runs/other/thesis.txt").write_text("precious")
+    with pytest.raises(UserError, match="not a run of this program"):
+        create(Path("runs"), "other", "text", overwrite=True)
+
+
+def test_steps_that_are_not_finite_stop_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    def explode(*args: object) -> Update:
+        return Update(loss=float("nan"), tokens=64, grad_norm=float("inf"), applied=False)
+
+    train(*FLAGS, "--steps", "3", "--name", "blown")
+    monkeypatch.setattr(trainer.GradientAccumulator, "step", explode)
+    with pytest.raises(UserError, match="3 steps in a row were not finite, the last was step 6"):
+        train("--resume", "--name", "blown", "--steps", "9")
+    assert Path("runs/blown/latest").read_text() == "checkpoint-00000003\n"
+    lines = Path("runs/blown/metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["train_loss"] is None
+
+
+def test_patience_ends_a_run() -> None:
+    flags = ("--steps", "60", "--learning-rate", "5", "--patience", "2", "--eval-every", "2")
+    assert train(*FLAGS, *flags, "--name", "hot") == 0
+    judged = [r for r in metrics(Path("runs/hot")) if "val_loss" in r]
+    losses = [r["val_loss"] for r in judged]
+    assert len(losses) < 30
+    assert losses.index(min(losses)) == len(losses) - 3
+
+
+def test_configurations_survive_json() -> None:
+    config = replace(TOY, text=(Path("a"), Path("b")), cache_dir=Path("c"))
+    assert config_from_json(json.loads(json.dumps(config_to_json(config)))) == config
+
+
+def test_presets_yield_to_explicit_flags() -> None:
+    parse = load_command("train").parse
+    flags, _, _ = parse(["--dataset", "toy", "--learning-rate", "0.5"])
+    assert flags.training == replace(TOY, learning_rate=0.5)
+    assert parse([])[0].training == TrainingConfig()
+    quick = parse(["--quick"])[0].training
+    assert (quick.d_model, quick.n_layers, quick.d_ff, quick.epochs) == (128, 4, 512, 10)
+    assert preset(TrainingConfig(dataset="text")).tokens_per_epoch is None
+
+
+def test_what_may_change_on_resume() -> None:
+    check_resumable(TOY, replace(TOY, device="cuda", keep=7, epochs=99, workers=3))
+    with pytest.raises(UserError, match=r"--seed 1 \(the run has 0\)"):
+        check_resumable(TOY, replace(TOY, seed=1))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch_size": 0}, "--batch-size must be at least 1, but is 0"),
+        ({"learning_rate": float("nan")}, "--learning-rate must be above 0, but is nan"),
+        ({"warmup": 1.5}, "--warmup is a share from 0 to 1"),
+        ({"mps": True, "device": "cuda"}, "--mps contradicts --device cuda"),
+    ],
+)
+def test_impossible_configurations_are_named(change: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        TrainingConfig(**change)  # type: ignore[arg-type]
+
+
+def test_the_choice_of_the_machine_is_written_down() -> None:
+    settled = Machine("cpu", bf16=True, compiled=False).settle(TrainingConfig())
+    assert (settled.device, settled.precision, settled.compile) == ("cpu", "bf16", "off")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_device_is_an_error() -> None:
+    with pytest.raises(UserError, match="--device cuda: this machine has none"):
+        choose_device("cuda")
+
+
+def test_metrics_survive_a_torn_line_and_can_be_cut_back(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    step = '{"step": %d, "tokens": %d, "train_loss": %f, "grad_norm": 1.0}\n'
+    judged = '{"step": 2, "train_loss": 3.0, "val_loss": 2.5}\n'
+    path.write_text(
+        step % (1, 10, 4.0) + step % (2, 20, 2.0) + judged + step % (3, 50, 1.0) + '{"step": 4, '
+    )
+    assert [r["step"] for r in read_metrics(path)] == [1, 2, 2, 3]
+    history = History(read_metrics(path))
+    assert history.train_loss == 1.0
+    assert history.best == {"step": 2, "train_loss": 3.0, "val_loss": 2.5}
+    assert [r["step"] for r in cut_back(path, 2)] == [1, 2, 2]
+    assert len(path.read_text().splitlines()) == 3

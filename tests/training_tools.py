@@ -1,0 +1,98 @@
+"""Small trainings for tests: in this process, or in one that can be killed."""
+
+import importlib.util
+import json
+import multiprocessing
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+ROOT = Path(__file__).parent.parent
+TINY = (
+    *("--d-model", "16", "--n-heads", "2", "--n-layers", "1", "--d-ff", "32"),
+    *("--batch-size", "2", "--accumulation-steps", "2", "--dropout", "0.1"),
+    *("--eval-every", "5", "--checkpoint-every", "3", "--eval-tokens", "600"),
+    *("--compile", "off", "--precision", "fp32", "--device", "cpu"),
+)
+
+
+PRELOADED = [
+    *("training_tools", "transformer.trainer", "torch._dynamo"),
+    *("matplotlib.figure", "matplotlib.backends.backend_agg"),
+]
+
+
+def load_command(name: str) -> ModuleType:
+    """A script of commands/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "commands" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def train(*args: str) -> int:
+    """`commands/train.py args`, in this process."""
+    status: int = load_command("train").main([*TINY, *args])
+    return status
+
+
+def _child(args: list[str]) -> None:
+    torch.set_num_threads(1)
+    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    sys.exit(train(*args))
+
+
+def start_killable(*args: str) -> multiprocessing.process.BaseProcess:
+    """The same in a process of its own, forked from one that has imported everything once."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    process = context.Process(target=_child, args=(list(args),))
+    process.start()
+    return process
+
+
+def start_or_resume(runs: Path, name: str, *args: str) -> multiprocessing.process.BaseProcess:
+    """What a person does after a crash: resume if there is something, else start again."""
+    again = ["--resume"] if (runs / name / "config.json").exists() else ["--overwrite"]
+    return start_killable("--runs-dir", str(runs), "--name", name, *args, *again)
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    """metrics.jsonl without the one field that is a timing."""
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    for record in records:
+        record.pop("tokens_per_second", None)
+    return records
+
+
+def newest_weights(run: Path) -> dict[str, torch.Tensor]:
+    folder = run / (run / "latest").read_text().strip()
+    weights: dict[str, torch.Tensor] = load_file(folder / "model.safetensors")
+    return weights | load_file(folder / "training_state.safetensors")
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Bit-identical weights, moments, metrics and samples."""
+    assert metrics(one) == metrics(other)
+    assert (one / "samples.md").read_text() == (other / "samples.md").read_text()
+    first, second = newest_weights(one), newest_weights(other)
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
+    for pointer in ("latest", "best"):
+        assert (one / pointer).read_text() == (other / pointer).read_text()
+
+
+def write_text(path: Path, words: int = 4000) -> Path:
+    """Some text that is not all the same."""
+    numbers = ((i * 7919) % 1009 for i in range(words))
+    path.write_text(" ".join(f"word{n % 97} {n}." + "\n" * (n % 11 == 0) for n in numbers))
+    return path

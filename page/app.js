@@ -1,0 +1,172 @@
+// Puts the page together: loads the embedded model, mounts the steps, and redraws them
+// whenever the prompt, the pinned token, the model, the theme or the width changes.
+"use strict";
+(() => {
+  const Page = (window.Page ??= {});
+  const { element } = Page;
+  const find = (id) => document.getElementById(id);
+
+  function start() {
+    document.documentElement.classList.add("live");
+    const state = (Page.state = new Page.State());
+    const data = Page.modelData;
+    if (!data) return problem("page/model.data.js is missing, so the figures have no model to show.");
+    const link = readLink();
+    state.prompt = link.prompt ?? data.prompt ?? find("prompt").value;
+    find("prompt").value = state.prompt;
+    state.replaceModel(Page.loadModel(Page.fromBase64(data.base64), data.name));
+    if (link.pin != null) state.pin(link.pin);
+    mountSteps(state);
+    mountPromptBar(state);
+    mountTheme(state);
+    mountContents();
+    state.subscribe((change) => renderAll(state, change));
+    renderAll(state, "model");
+    watchWidth(state);
+    if (link.section) find(link.section)?.scrollIntoView();
+    document.documentElement.dataset.ready = "true";
+    performance.mark("ready");
+  }
+
+  function problem(text) {
+    const note = find("message");
+    note.textContent = text;
+    note.hidden = !text;
+  }
+
+  function mountSteps(state) {
+    for (const step of Page.steps) guarded(step, () => step.mount(find(step.id), state));
+  }
+
+  function renderAll(state, change) {
+    problem(state.message);
+    renderPromptBar(state);
+    for (const step of Page.steps) guarded(step, () => step.render(state, change));
+    document.documentElement.dataset.rendered = String(++rendered);
+  }
+  let rendered = 0;
+
+  /** One broken figure must not take the others with it. */
+  function guarded(step, work) {
+    try {
+      work();
+    } catch (error) {
+      console.error(`step ${step.id}:`, error);
+    }
+  }
+
+  function mountPromptBar(state) {
+    const input = find("prompt");
+    let waiting = false;
+    input.addEventListener("input", () => {
+      if (waiting) return; // at most one update a frame
+      waiting = true;
+      requestAnimationFrame(() => {
+        waiting = false;
+        state.setPrompt(input.value);
+      });
+    });
+    find("reset").addEventListener("click", () => setPrompt(state, Page.modelData.prompt ?? input.defaultValue));
+    find("share").addEventListener("click", () => share(state));
+  }
+
+  function setPrompt(state, text) {
+    find("prompt").value = text;
+    state.setPrompt(text);
+  }
+
+  function renderPromptBar(state) {
+    Page.chips(find("prompt-chips"), {
+      label: "Tokens of the prompt; press one to pin it",
+      tokens: state.shown(),
+      pinned: state.pinned,
+      onPick: (i) => state.pin(i),
+    });
+    find("model-name").textContent = state.name;
+    fitHeight(find("prompt"));
+    const chip = find("prompt-chips").querySelector(".pinned");
+    const row = find("prompt-chips").firstChild;
+    row.scrollLeft = chip.offsetLeft - row.clientWidth / 2; // never scrolls the page itself
+  }
+
+  /** As high as its text, up to three lines. */
+  function fitHeight(input) {
+    input.style.height = "auto";
+    input.style.height = `${Math.min(input.scrollHeight + 2, 88)}px`;
+  }
+
+  /** #section&pin=3&prompt=… : a link to what somebody is looking at. */
+  function readLink() {
+    const [section, ...pairs] = location.hash.slice(1).split("&");
+    const values = new Map(pairs.map((pair) => pair.split("=")));
+    const link = { section };
+    try {
+      if (values.has("prompt")) link.prompt = decodeURIComponent(values.get("prompt")).slice(0, 10000);
+    } catch {
+      // a link that was cut short: the prompt stays the usual one
+    }
+    if (/^\d{1,4}$/.test(values.get("pin") ?? "")) link.pin = Number(values.get("pin"));
+    return link;
+  }
+
+  function share(state) {
+    const section = currentSection() ?? "tokens";
+    location.hash = `${section}&pin=${state.pinned}&prompt=${encodeURIComponent(state.prompt)}`;
+    find("share").textContent = "Link is in the address bar";
+    setTimeout(() => { find("share").textContent = "Link to this view"; }, 2500);
+    find(section).scrollIntoView();
+  }
+
+  function currentSection() {
+    const sections = [...document.querySelectorAll("main > section")];
+    return sections.filter((s) => s.getBoundingClientRect().top < innerHeight / 2).at(-1)?.id;
+  }
+
+  function mountTheme(state) {
+    const button = find("theme");
+    const show = () => { button.textContent = Page.isDark() ? "Light" : "Dark"; };
+    button.addEventListener("click", () => {
+      Page.setTheme(Page.isDark() ? "light" : "dark");
+      show();
+      state.announce("theme");
+    });
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+      show();
+      state.announce("theme");
+    });
+    show();
+  }
+
+  /** Marks where the reader is, in the contents. */
+  function mountContents() {
+    const links = [...document.querySelectorAll("#contents a")];
+    const mark = () => {
+      const here = currentSection();
+      for (const link of links) {
+        if (link.hash === `#${here}`) link.setAttribute("aria-current", "true");
+        else link.removeAttribute("aria-current");
+      }
+    };
+    addEventListener("scroll", mark, { passive: true });
+    for (const link of links) {
+      link.addEventListener("click", () => { find("contents-fold").open = innerWidth >= 1240; });
+    }
+    find("contents-fold").open = innerWidth >= 1240;
+    mark();
+  }
+
+  function watchWidth(state) {
+    let width = document.documentElement.clientWidth, timer = 0;
+    addEventListener("resize", () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => {
+        if (width === document.documentElement.clientWidth) return;
+        width = document.documentElement.clientWidth;
+        state.announce("resize");
+      }, 150);
+    });
+  }
+
+  Object.assign(Page, { setPrompt });
+  start();
+})();

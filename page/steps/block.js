@@ -1,0 +1,93 @@
+// Step 5: who writes what into the residual stream, and what breaks when a part is missing.
+"use strict";
+(() => {
+  const Page = (window.Page ??= {});
+  const local = { part: "none" };
+  let slots, parts, shape = 0;
+
+  function mount(root, state) {
+    slots = { shares: Page.slot(root, "shares"), drop: Page.slot(root, "without") };
+    parts = Page.choice(Page.controls(slots.drop), { label: "Drop", options: [], onChange: (part) => { local.part = part; showDrop(state); } });
+  }
+
+  function render(state, change) {
+    const { n_layers } = state.model.config;
+    if (shape !== n_layers) {
+      shape = n_layers;
+      const sublayers = Array.from({ length: n_layers }, (_, i) => [
+        { value: `blocks.${i}.attention.output`, label: `attention ${i}` },
+        { value: `blocks.${i}.feed_forward.output`, label: `feed-forward ${i}` },
+      ]).flat();
+      parts.fill([{ value: "none", label: "nothing" }, ...sublayers,
+        { value: "residual", label: "all residual connections" }, { value: "norm", label: "all LayerNorms" }]);
+      local.part = parts.value;
+    }
+    if (change === "theme") return;
+    showShares(state);
+    showDrop(state);
+  }
+
+  /** Everything that was added up to make the final stream at position t, in order. */
+  function writes({ trace, model }, t) {
+    const all = [{ name: "embedding", values: trace.row("embedding", t), hue: "residual" }];
+    for (let i = 0; i < model.config.n_layers; i++) {
+      all.push({ name: `attention ${i}`, values: trace.row(`blocks.${i}.attention.output`, t), hue: "attention" },
+        { name: `feed-forward ${i}`, values: trace.row(`blocks.${i}.feed_forward.output`, t), hue: "feed-forward" });
+    }
+    return all;
+  }
+
+  function showShares(state) {
+    const { trace, model, pinned } = state, D = model.config.d_model;
+    const final = trace.row(`blocks.${model.config.n_layers - 1}.residual`, pinned);
+    const length2 = Page.dot(final, 0, final, 0, D);
+    const all = writes(state, pinned).map((write) => ({ ...write, length: Page.norm(write.values),
+      share: Page.dot(write.values, 0, final, 0, D) / length2 }));
+    Page.bars(slots.shares, {
+      label: "Share of each write in the final vector", wide: true,
+      items: all.map(({ name, share, hue, length }) => ({ label: name, value: share, hue, text: `${Page.percentSigned(share)} · ${length.toFixed(1)}` })),
+    });
+    const total = all.reduce((sum, { share }) => sum + share, 0);
+    const top = Page.largest(all.map(({ share }) => share), 1)[0];
+    Page.readout(slots.shares, `Beside each bar: share and length. The final vector is ${Math.sqrt(length2).toFixed(1)} long; the embedding was ${all[0].length.toFixed(1)}. `
+      + `Largest share: ${all[top].name} with ${Page.percentSigned(all[top].share)}. All shares together: ${(100 * total).toFixed(1)} %.`);
+  }
+
+  /** Logits (T, V) with a part taken away. */
+  function forwardWithout(model, ids, part) {
+    if (part === "residual" || part === "norm") return model.forward(ids, { lesson: { [part]: false } });
+    const tap = (name, values) => (name === part ? new Float32Array(values.length) : undefined);
+    return model.forward(ids, { tap });
+  }
+
+  /** Mean cross-entropy in nats of each next token of the text, and the last distribution. */
+  function lossOf(logits, ids, V) {
+    let sum = 0;
+    for (let t = 0; t + 1 < ids.length; t++) {
+      sum -= Math.log(Page.softmax(logits.subarray(t * V, (t + 1) * V))[ids[t + 1]]);
+    }
+    return sum / Math.max(1, ids.length - 1);
+  }
+
+  /** As many tokens, up to `most`, as a whole pass can be computed for while somebody types. */
+  function affordable(model, most) {
+    return Math.max(6, Math.min(most, Math.floor(1.2e8 / model.parameterCount)));
+  }
+
+  function showDrop({ model, ids, pinned, tokenizer }) {
+    const V = model.config.vocab_size, shown = ids.slice(0, pinned + 1).slice(-affordable(model, 32));
+    const before = model.forward(shown);
+    const after = local.part === "none" ? before : forwardWithout(model, shown, local.part);
+    const last = (logits) => Page.softmax(logits.subarray((shown.length - 1) * V));
+    Page.compareBars(slots.drop, tokenizer, last(before), last(after), "residual");
+    const [a, b] = [lossOf(before, shown, V), lossOf(after, shown, V)];
+    const span = shown.length < pinned + 1 ? `the ${shown.length} tokens up to the pinned one` : "the text up to the pinned token";
+    Page.readout(slots.drop, shown.length < 2 ? "The loss needs a second token: type some text."
+      : `Loss on ${span}: ${a.toFixed(2)} nats as it is, ${b.toFixed(2)} ${local.part === "none" ? "with nothing dropped" : "changed"}; `
+        + `pure guessing would have ${Math.log(V).toFixed(2)} = ln ${V.toLocaleString("en-US")}.`);
+  }
+
+  Page.percentSigned = (share) => `${share < 0 ? "−" : ""}${(100 * Math.abs(share)).toFixed(1)} %`;
+  Object.assign(Page, { writes, forwardWithout, lossOf, affordable });
+  Page.step("block", { mount, render });
+})();

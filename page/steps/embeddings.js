@@ -1,0 +1,124 @@
+// Step 1: the pinned token's embedding, similar tokens, positions, and what order means.
+"use strict";
+(() => {
+  const Page = (window.Page ??= {});
+  const local = { positions: true, seed: 1, lengths: null, model: null };
+  let slots;
+
+  function mount(root, state) {
+    slots = Object.fromEntries(["row", "neighbours", "positions", "order"].map((name) => [name, Page.slot(root, name)]));
+    const box = Page.controls(slots.order);
+    Page.toggle(box, { label: "Positions on", checked: true, onChange: (on) => { local.positions = on; showOrder(state); } });
+    Page.button(box, { label: "Shuffle again", onClick: () => { local.seed++; showOrder(state); } });
+  }
+
+  function render(state, change) {
+    showRow(state);
+    if (change !== "theme") showNeighbours(state);
+    if (change !== "pin") {
+      showPositions(state);
+      showOrder(state);
+    }
+  }
+
+  function showRow(state) {
+    const { d_model: D } = state.model.config, id = state.ids[state.pinned];
+    const row = state.model.tokenEmbedding.subarray(id * D, (id + 1) * D);
+    const columns = Math.min(D, 64), rows = Math.ceil(D / columns);
+    const values = new Float32Array(rows * columns).fill(NaN);
+    values.set(row);
+    Page.heatMap(slots.row, {
+      label: `Embedding of ${state.tokenizer.show(id)}`, rows, columns, values, hue: "residual", diverging: true,
+      cellHeight: 18, max: Math.max(...row.map(Math.abs)),
+      describe: (r, c) => (r * columns + c < D ? `Column ${r * columns + c}: ${Page.format(row[r * columns + c])}` : ""),
+    });
+  }
+
+  /** Lengths of all rows, once per model. */
+  function rowLengths(model) {
+    if (local.model !== model) {
+      const { d_model: D, vocab_size: V } = model.config;
+      local.lengths = Float32Array.from({ length: V }, (_, v) => Page.norm(model.tokenEmbedding, v * D, D));
+      local.model = model;
+    }
+    return local.lengths;
+  }
+
+  function cosines(model, id) {
+    const { d_model: D } = model.config, lengths = rowLengths(model);
+    const row = model.tokenEmbedding.subarray(id * D, (id + 1) * D);
+    const products = Page.linear(row, 1, model.tokenEmbedding, null, D, model.config.vocab_size);
+    return products.map((product, v) => product / (lengths[v] * lengths[id] || 1));
+  }
+
+  function showNeighbours({ model, tokenizer, ids, pinned }) {
+    const id = ids[pinned], cosine = cosines(model, id);
+    cosine[id] = -Infinity;
+    const items = Page.largest(cosine, 8).map((v) => ({
+      label: tokenizer.show(v), value: cosine[v], text: cosine[v].toFixed(3), hue: "residual",
+    }));
+    Page.bars(slots.neighbours, { label: `Tokens most like ${tokenizer.show(id)}, by cosine`, items, max: 1 });
+    const mean = cosine.reduce((sum, value) => sum + (value > -2 ? value : 0), 0) / (cosine.length - 1);
+    Page.readout(slots.neighbours, `Nearest to ${tokenizer.show(id)} is ${items[0].label} with cosine ${items[0].text}; `
+      + `over all tokens the mean is ${mean.toFixed(3).replace("-", "−")}.`);
+  }
+
+  function showPositions(state) {
+    const { d_model: D } = state.model.config, T = Math.max(2, state.ids.length);
+    const table = Page.sinusoidalEncoding(T, D);
+    const values = Page.linear(table, T, table, null, D, T); // (T, T)
+    const labels = Array.from({ length: T }, (_, t) => String(t));
+    Page.heatMap(slots.positions, {
+      label: "Dot products of positions", rows: T, columns: T, values, hue: "position", diverging: true, max: D / 2,
+      rowLabels: labels, columnLabels: labels,
+      describe: (p, q) => `PE(${p}) · PE(${q}) = ${values[p * T + q].toFixed(2)}, distance ${Math.abs(p - q)}`,
+    });
+    const far = Math.min(8, T - 1);
+    Page.readout(slots.positions, `With itself every position has ${(D / 2).toFixed(0)} = D/2; `
+      + `one step away ${values[1].toFixed(1)}, ${far} steps away ${values[far].toFixed(1)}, wherever you start.`);
+  }
+
+  /** The ids with all but the last shuffled by a seed. */
+  function shuffled(ids, seed) {
+    const out = [...ids], random = Page.random(seed);
+    for (let i = out.length - 2; i > 0; i--) {
+      const j = Math.floor(random() * (i + 1));
+      [out[i], out[j]] = [out[j], out[i]];
+    }
+    return out;
+  }
+
+  /** Output of the first attention layer at the last position. */
+  function firstAttention(model, ids, lesson) {
+    const first = new Page.DecoderOnlyTransformer({ ...model.config, n_layers: 1 }, model.parameters);
+    let output;
+    const tap = (name, values) => { if (name === "blocks.0.attention.output") output = values; };
+    first.forward(ids, { tap, lesson, logits: "none" });
+    return output.slice(-model.config.d_model);
+  }
+
+  /** How far the first layer's output at the last position moves when the order changes. */
+  function orderEffect(model, ids, other, lesson) {
+    const a = firstAttention(model, ids, lesson), b = firstAttention(model, other, lesson);
+    return { change: Math.max(...a.map((value, i) => Math.abs(value - b[i]))), size: Math.max(...a.map(Math.abs)) };
+  }
+
+  function showOrder({ model, tokenizer, ids }) {
+    const other = shuffled(ids, local.seed), lesson = { positions: local.positions };
+    const { change, size } = orderEffect(model, ids, other, lesson);
+    Page.chips(slots.order, { label: "The shuffled prompt", tokens: other.map((id) => tokenizer.show(id)) });
+    Page.bars(slots.order, {
+      label: "Change of the first attention layer at the last position", max: size,
+      items: [
+        { label: "its output", value: size, hue: "attention", text: Page.format(size) },
+        { label: "the change", value: change, hue: "position", text: change < 1e-5 ? "0" : Page.format(change) },
+      ],
+    });
+    const verdict = change < 1e-5 ? "nothing beyond rounding: the layer sees a bag of words." : "the layer can tell the orders apart.";
+    Page.readout(slots.order, `Positions are ${local.positions ? "on" : "off"}. The largest change of any of the `
+      + `${model.config.d_model} outputs is ${Page.format(change, 2)}, ${verdict}`);
+  }
+
+  Object.assign(Page, { shuffled, orderEffect });
+  Page.step("embeddings", { mount, render });
+})();

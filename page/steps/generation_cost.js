@@ -1,0 +1,93 @@
+// Step 8, second part: the same text with and without a cache: logits, multiply-adds, time.
+"use strict";
+(() => {
+  const Page = (window.Page ??= {});
+  const { element, keep, readout, format } = Page;
+  const COUNT = 24;
+  const figure = { shown: "work", bug: false, running: 0, rows: [] };
+
+  function mount(root, state) {
+    Object.assign(figure, { state, box: Page.slot(root, "cache") });
+    const row = Page.controls(figure.box);
+    Page.button(row, { label: `Write ${COUNT} tokens both ways`, onClick: () => run() });
+    Page.button(row, { label: "Stop", onClick: () => { figure.running++; } });
+    Page.choice(row, { label: "Show", value: "work", onChange: (value) => { figure.shown = value; draw(); },
+      options: [{ value: "work", label: "multiply-adds" }, { value: "time", label: "milliseconds" }] });
+    Page.toggle(row, { label: "Position bug: every new token is at position 0", onChange: (value) => { figure.bug = value; clear(); draw(); } });
+  }
+
+  function render(state, change) {
+    if (change === "prompt" || change === "model") clear();
+    if (["prompt", "model", "resize"].includes(change)) draw();
+  }
+
+  function clear() {
+    figure.running++;
+    figure.rows = [];
+  }
+
+  /** Greedy, so that both ways must agree; the text follows what the cached way says. */
+  async function run() {
+    clear();
+    const turn = figure.running, { model, tokenizer } = figure.state, { config } = model;
+    const room = config.max_seq_len - COUNT;
+    let ids = figure.state.ids.slice(-Math.max(1, room));
+    const cache = new Page.KVCache(config);
+    for (let n = 0; n < COUNT && ids.length <= config.max_seq_len; n++) {
+      await Page.breathe();
+      if (turn !== figure.running) return;
+      const row = compareOnce(model, ids, cache);
+      if (row.id === tokenizer.endOfText) break;
+      figure.rows.push(row);
+      ids = [...ids, row.id];
+      draw();
+    }
+  }
+
+  /** The next token from the whole text, and from its last token and the cache. */
+  function compareOnce(model, ids, cache) {
+    const started = performance.now();
+    const whole = model.forward(ids, { logits: "last" });
+    const between = performance.now();
+    const cached = cache.length, fresh = ids.slice(cached);
+    const lesson = figure.bug && cached > 0 ? { offset: 0 } : {};
+    const last = model.forward(fresh, { cache, lesson, logits: "last" });
+    const ended = performance.now();
+    let difference = 0;
+    for (let i = 0; i < whole.length; i++) difference = Math.max(difference, Math.abs(whole[i] - last[i]));
+    return {
+      id: Page.largest(last, 1)[0], right: Page.largest(whole, 1)[0], difference,
+      work: [Page.multiplyAdds(model.config, ids.length), Page.multiplyAdds(model.config, fresh.length, cached)],
+      time: [between - started, ended - between],
+    };
+  }
+
+  function draw() {
+    const { rows, shown, state } = figure, started = rows.length > 0;
+    const series = (which) => rows.map((row, n) => [n + 1, shown === "work" ? row.work[which] / 1e6 : row.time[which]]);
+    const plot = keep(figure.box, "costs", () => element("div"));
+    plot.hidden = !started;
+    if (started) Page.linePlot(plot, { label: "Cost of each new token, with and without cache", x: "token written", height: 230, yMin: 0,
+      y: shown === "work" ? "million multiply-adds" : "milliseconds",
+      series: [{ name: "without cache: the whole text again", points: series(0), hue: "warning" },
+        { name: "with cache: the last token only", points: series(1), hue: "ink" }] });
+    const text = keep(figure.box, "text", () => element("div"));
+    Page.chips(text, { label: "Tokens written with the cache", tokens: rows.map(({ id }) => state.tokenizer.show(id)),
+      notes: rows.map(({ id, right }) => (id === right ? "" : `right: ${state.tokenizer.show(right)}`)) });
+    readout(figure.box, started ? summary(rows) : "Press the button: each token is computed twice, with and without the cache, by greedy choice.");
+  }
+
+  function summary(rows) {
+    const { config } = figure.state.model, later = rows.slice(1);
+    const sum = (kind, which) => later.reduce((total, row) => total + row[kind][which], 0);
+    const difference = Math.max(...rows.map((row) => row.difference)), wrong = rows.filter(({ id, right }) => id !== right).length;
+    figure.box.dataset.difference = difference;
+    const length = figure.state.ids.length + rows.length;
+    const cost = later.length === 0 ? "" : `After the first token the cache saves ${(100 * (1 - sum("work", 1) / sum("work", 0))).toFixed(0)} % of the multiply-adds: `
+      + `${format(sum("work", 1) / 1e6)} instead of ${format(sum("work", 0) / 1e6)} million, ${format(sum("time", 1))} instead of ${format(sum("time", 0))} ms here. `;
+    return `Largest difference between the two ways over all logits: ${format(difference)}; ${wrong} of ${rows.length} tokens differ. ${cost}`
+      + `The cache of ${length} positions holds ${Page.cacheValues(config, length).toLocaleString("en-US")} numbers.`;
+  }
+
+  Page.step("generation", { mount, render });
+})();

@@ -1,0 +1,115 @@
+// Step 3: all heads at a glance, one of them large, and the proof that the mask holds.
+"use strict";
+(() => {
+  const Page = (window.Page ??= {});
+  const { element } = Page;
+  const local = { layer: 0, head: 0, mask: true, replacement: null };
+  let slots, replacements;
+
+  function mount(root, state) {
+    slots = Object.fromEntries(["gallery", "head", "mask"].map((name) => [name, Page.slot(root, name)]));
+    const box = Page.controls(slots.mask);
+    Page.toggle(box, { label: "Causal mask on", checked: true, onChange: (on) => { local.mask = on; showMask(state); } });
+    replacements = Page.choice(box, { label: "Last token becomes", options: [], onChange: (id) => { local.replacement = id; showMask(state); } });
+  }
+
+  function render(state, change) {
+    const { n_layers, n_heads } = state.model.config;
+    local.layer = Math.min(local.layer, n_layers - 1);
+    local.head = Math.min(local.head, n_heads - 1);
+    if (change !== "pin") showGallery(state);
+    showHead(state);
+    if (change === "prompt" || change === "model") {
+      offerReplacements(state);
+      showMask(state);
+    }
+  }
+
+  function showGallery(state) {
+    const { n_layers, n_heads } = state.model.config;
+    const grid = Page.keep(slots.gallery, "gallery", () => element("div", { class: "gallery", role: "group", "aria-label": "Heads" }));
+    const key = `${n_layers},${n_heads}`, room = slots.gallery.clientWidth || 640;
+    const side = n_heads * Math.max(1, Math.floor(room / (n_heads * 84))); // whole layers side by side
+    grid.style.gridTemplateColumns = `repeat(${Math.min(side, n_layers * n_heads)}, minmax(0, 5.5rem))`;
+    if (grid.shape !== key) {
+      grid.shape = key;
+      grid.replaceChildren(...Array.from({ length: n_layers * n_heads }, (_, i) =>
+        makeThumbnail(state, Math.floor(i / n_heads), i % n_heads)));
+    }
+    [...grid.children].forEach((button, i) => drawThumbnail(button, state, Math.floor(i / n_heads), i % n_heads));
+  }
+
+  function makeThumbnail(state, layer, head) {
+    const name = `Layer ${layer}, head ${head}`;
+    return element("button", { type: "button", class: "thumbnail", "aria-label": name,
+      onclick: () => { Object.assign(local, { layer, head }); showGallery(state); showHead(state); } },
+    element("canvas", { "aria-hidden": "true" }), element("span", { text: `${layer}.${head}` }));
+  }
+
+  function drawThumbnail(button, { trace, ids }, layer, head) {
+    const T = ids.length, canvas = button.firstChild;
+    if (canvas.width !== T || canvas.height !== T) Object.assign(canvas, { width: T, height: T });
+    Page.fillCanvas(canvas, { values: trace.get(`blocks.${layer}.attention.weights`), offset: head * T * T, max: 0.6, hue: "attention" });
+    button.setAttribute("aria-pressed", String(layer === local.layer && head === local.head));
+  }
+
+  function showHead(state) {
+    const { layer, head } = local, T = state.ids.length, shown = state.shown();
+    const all = state.trace.get(`blocks.${layer}.attention.weights`);
+    const weights = all.slice(head * T * T, (head + 1) * T * T);
+    for (let t = 0; t < T; t++) weights.fill(NaN, t * T + t + 1, (t + 1) * T); // masked cells
+    Page.heatMap(slots.head, {
+      label: `Attention weights of layer ${layer}, head ${head}`, rows: T, columns: T, values: weights, max: 1,
+      rowLabels: shown, columnLabels: shown, hue: "attention",
+      describe: (t, s) => (s > t ? `${shown[t]} (${t}) may not look at ${shown[s]} (${s}): it comes later. Weight exactly 0.`
+        : `${shown[t]} (${t}) looks at ${shown[s]} (${s}): ${Page.percent(weights[t * T + s])}`),
+      onSelect: (t) => state.pin(t), selected: null,
+    });
+    const row = Page.headRow(state, "weights", local, state.pinned), top = Page.largest(row, 1)[0];
+    Page.readout(slots.head, `Layer ${layer}, head ${head}: the pinned ${shown[state.pinned]} (position ${state.pinned}) looks most at `
+      + `${shown[top]} (position ${top}), with weight ${Page.percent(row[top])}; even attention would give each ${Page.percent(1 / row.length)}.`);
+  }
+
+  /** Other last tokens: the likeliest ones in that place, other than the one that stands there. */
+  function offerReplacements(state) {
+    const { ids, tokenizer } = state, last = ids.at(-1);
+    const before = state.trace.logits(Math.max(0, ids.length - 2));
+    const others = Page.largest(before, 5).filter((id) => id !== last && id !== tokenizer.endOfText).slice(0, 4);
+    local.replacement = others[0];
+    replacements.fill(others.map((id) => ({ value: id, label: tokenizer.show(id) })));
+  }
+
+  /** Largest change of any logit at each position but the last, when the last token changes. */
+  function changeBeforeLast(model, ids, other, lesson) {
+    const a = model.forward(ids, { lesson }), b = model.forward(other, { lesson });
+    const V = model.config.vocab_size;
+    return ids.slice(0, -1).map((_, t) => {
+      let most = 0;
+      for (let i = t * V; i < (t + 1) * V; i++) most = Math.max(most, Math.abs(a[i] - b[i]));
+      return most;
+    });
+  }
+
+  function showMask(state) {
+    const { model, tokenizer } = state, most = Page.affordable(model, 16), ids = state.ids.slice(-most);
+    const cut = ids.length < state.ids.length ? ` (the last ${most} tokens of your prompt)` : "";
+    if (ids.length < 2) {
+      Page.bars(slots.mask, { label: "Changes", items: [] });
+      Page.readout(slots.mask, "There is only one token: nothing stands before it. Type some text.");
+      return;
+    }
+    const other = [...ids.slice(0, -1), local.replacement];
+    const changes = changeBeforeLast(model, ids, other, { mask: local.mask });
+    Page.bars(slots.mask, {
+      label: "Largest change of any logit at each earlier position", hue: local.mask ? "neutral" : "warning",
+      max: Math.max(1e-9, ...changes),
+      items: changes.map((value, t) => ({ label: `${t} ${tokenizer.show(ids[t])}`, value })),
+    });
+    const change = Math.max(...changes);
+    Page.readout(slots.mask, `${tokenizer.show(ids.at(-1))} → ${tokenizer.show(local.replacement)}, mask ${local.mask ? "on" : "off"}${cut}: `
+      + (change === 0 ? "the largest change of any earlier logit is exactly 0." : `the largest change of any earlier logit is ${Page.format(change)}: the future leaked.`));
+  }
+
+  Object.assign(Page, { changeBeforeLast });
+  Page.step("heads", { mount, render });
+})();

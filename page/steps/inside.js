@@ -1,0 +1,149 @@
+// Step 9, first part: which heads copy a song, where they look, and what is lost without them.
+"use strict";
+(() => {
+  const Page = (window.Page ??= {});
+  const { keep, readout, percent } = Page;
+  const figure = { song: 0, head: null, ablated: new Set(), on: "songs", turn: 0, measured: null };
+
+  function mount(root, state) {
+    Object.assign(figure, { state, scoresBox: Page.slot(root, "induction"), songBox: Page.slot(root, "song"), ablateBox: Page.slot(root, "ablation") });
+    Page.choice(Page.controls(figure.scoresBox), { label: "Measured on", value: "songs", onChange: (value) => { figure.on = value; measure(); },
+      options: [{ value: "songs", label: "songs in held-out stories" }, { value: "random", label: "random tokens, repeated" }] });
+    const row = Page.controls(figure.songBox);
+    figure.song = longestSong();
+    Page.choice(row, { label: "Song", value: figure.song, options: songOptions(), onChange: (value) => { figure.song = value; readSong(); } });
+    Page.button(row, { label: "Make this story the prompt", onClick: () => Page.setPrompt(state, story().text.slice(0, story().repetition[1])) });
+    const switches = Page.controls(figure.ablateBox);
+    Page.button(switches, { label: "Ablate the selected head", onClick: () => ablate(figure.head) });
+    Page.button(switches, { label: "Ablate another head instead", onClick: () => ablate(other(figure.head)) });
+    Page.button(switches, { label: "Put all back", onClick: () => ablate(null) });
+    Page.inside = figure; // the patching figure uses the same song
+    for (const box of [figure.scoresBox, figure.songBox, figure.ablateBox]) readout(box, "Measuring …");
+    Page.whenSeen(root, () => { figure.seen = true; measure(); });
+  }
+
+  const songOptions = () => Page.samples.songs.slice(0, 6).map((_, i) => ({ value: i, label: String(i + 1) }));
+  const longestSong = () => {
+    const lengths = Page.samples.songs.slice(0, 6).map(({ song: [start, stop] }) => stop - start);
+    return lengths.indexOf(Math.max(...lengths));
+  };
+  const story = () => Page.samples.songs[figure.song];
+
+  function render(state, change) {
+    if (change === "model") {
+      Object.assign(figure, { head: null, measured: null, tokens: null });
+      figure.ablated.clear();
+      if (figure.seen) measure();
+    } else if (figure.measured && (change === "resize" || change === "theme")) {
+      drawScores();
+      drawSong();
+      drawAblation();
+    }
+  }
+
+  /** Scores of all heads over all songs, one model run between two breaths. */
+  async function measure() {
+    const turn = ++figure.turn, { model, tokenizer } = figure.state, { n_heads, max_seq_len } = model.config;
+    const repeats = examples(tokenizer, max_seq_len);
+    if (repeats.length === 0) return void explainShort(max_seq_len);
+    const scores = new Page.InductionScores(model.config);
+    for (const [i, repeat] of repeats.entries()) {
+      readout(figure.scoresBox, `Measuring the heads: ${i} of ${repeats.length} …`);
+      await Page.breathe();
+      if (turn !== figure.turn) return;
+      scores.add(model, repeat);
+    }
+    const best = Page.bestHead(scores);
+    figure.measured = { scores, best, count: repeats.length };
+    figure.head ??= best.layer * n_heads + best.head;
+    drawScores();
+    readSong();
+  }
+
+  function examples(tokenizer, maxLength) {
+    if (figure.on === "songs") {
+      return Page.samples.songs.map((song) => Page.tokenizeSong(song, tokenizer, maxLength)).filter(Boolean);
+    }
+    const length = Math.min(25, Math.floor((maxLength - 1) / 2));
+    return length < 2 ? [] : Array.from({ length: 8 }, (_, seed) => Page.repeatedRandomTokens(tokenizer, length, seed));
+  }
+
+  function explainShort(length) {
+    const text = `This model's context of ${length} tokens is too short for a song and its repetition.`;
+    for (const box of [figure.scoresBox, figure.songBox, figure.ablateBox]) readout(box, text);
+  }
+
+  function drawScores() {
+    const { scores, best, count } = figure.measured, { n_layers, n_heads } = figure.state.model.config;
+    const name = (layer, head) => `block ${layer}, head ${head}`;
+    Page.heatMap(figure.scoresBox, { label: "Induction score of every head", rows: n_layers, columns: n_heads, values: scores.scores,
+      max: 1, hue: "attention", cell: 44, cellHeight: 30, rowLabels: Array.from({ length: n_layers }, (_, i) => `block ${i}`),
+      columnLabels: Array.from({ length: n_heads }, (_, i) => `head ${i}`),
+      selected: [Math.floor(figure.head / n_heads), figure.head % n_heads],
+      describe: (layer, head) => `${name(layer, head)}: induction score ${scores.scores[layer * n_heads + head].toFixed(3)}`,
+      onSelect: (layer, head) => { figure.head = layer * n_heads + head; drawScores(); drawSong(); } });
+    const where = figure.on === "songs" ? `${count} songs in held-out stories` : `${count} sequences of random tokens`;
+    figure.scoresBox.dataset.best = best.score;
+    readout(figure.scoresBox, `Over ${where} (${scores.count} copied tokens): the best is ${name(best.layer, best.head)} with `
+      + `${best.score.toFixed(3)}. 1 would be an ideal induction head; a head that looks everywhere alike has about `
+      + `${scores.chance.toFixed(3)}. Press a cell to look at another head.`);
+  }
+
+  /** The chosen story, through the model once: its attention and its copied tokens. */
+  function readSong() {
+    const { model, tokenizer } = figure.state;
+    const tokens = Page.tokenizeSong(story(), tokenizer, model.config.max_seq_len);
+    if (!tokens) return void explainShort(model.config.max_seq_len);
+    figure.tokens = tokens;
+    figure.weights = new Page.InductionScores(model.config).add(model, tokens);
+    figure.query = tokens.first.findLastIndex((earlier) => earlier >= 0) - 2;
+    if (!(tokens.first[figure.query] >= 0)) figure.query = tokens.first.findIndex((earlier) => earlier >= 0);
+    figure.intact = Page.copiedProbabilities(model, tokens);
+    drawSong();
+    ablate(null);
+    figure.onSong?.();
+  }
+
+  /** The story as chips, shaded by where the selected head looks from the chosen token. */
+  function drawSong() {
+    const { tokens, weights, query, head, state } = figure, { n_heads } = state.model.config;
+    if (!tokens) return;
+    const { ids, first } = tokens, T = ids.length, layer = Math.floor(head / n_heads), h = head % n_heads;
+    const row = weights[layer].subarray((h * T + query) * T, (h * T + query + 1) * T);
+    const shown = ids.map((id) => state.tokenizer.show(id));
+    Page.chips(figure.songBox, { label: "Tokens of the story; press one to look from it", tokens: shown, pinned: query,
+      shade: [...row], hue: "attention", onPick: (t) => { figure.query = t; drawSong(); } });
+    const [most] = Page.largest(row, 1), earlier = first[query];
+    const expected = earlier < 0 ? "This token does not stand in a repeated song."
+      : `It stood at position ${earlier} in the first singing, followed by "${shown[earlier + 1]}": that place gets ${percent(row[earlier + 1])}.`;
+    readout(figure.songBox, `Block ${layer}, head ${h}, from "${shown[query]}" at position ${query}: most attention, `
+      + `${percent(row[most])}, goes to "${shown[most]}" at position ${most}. ${expected}`);
+  }
+
+  /** Another head of the same block: the control of the experiment. */
+  function other(head) {
+    const { n_heads } = figure.state.model.config, first = Math.floor(head / n_heads) * n_heads;
+    return n_heads === 1 ? (head + 1) % figure.state.model.config.n_layers : first + ((head - first + 1) % n_heads);
+  }
+
+  function ablate(head) {
+    figure.ablated = new Set(head === null ? [] : [head]);
+    drawAblation();
+  }
+
+  function drawAblation() {
+    const { tokens, ablated, intact, state } = figure, { model, tokenizer } = state, { n_heads } = model.config;
+    if (!tokens) return;
+    const changed = ablated.size ? Page.copiedProbabilities(model, tokens, Page.ablating(model.config, ablated)) : intact;
+    Page.bars(keep(figure.ablateBox, "bars", () => document.createElement("div")), {
+      label: "Probability of each copied token of the second singing", max: 1, wide: true,
+      items: changed.map(({ id, p }, i) => ({ label: tokenizer.show(id), value: p,
+        text: ablated.size ? `${percent(intact[i].p)} → ${percent(p)}` : percent(p) })) });
+    const mean = (list) => list.reduce((sum, { p }) => sum + p, 0) / list.length;
+    const [head] = ablated, name = `block ${Math.floor(head / n_heads)}, head ${head % n_heads}`;
+    readout(figure.ablateBox, `Mean probability of the copied tokens: ${percent(mean(intact))} with all heads`
+      + (ablated.size ? `, ${percent(mean(changed))} without ${name}.` : ". Nothing is ablated."));
+  }
+
+  Page.step("inside", { mount, render });
+})();

@@ -1,0 +1,114 @@
+// Step 7, second part: what real runs of commands/train.py logged, to be scrubbed through.
+"use strict";
+(() => {
+  const Page = (window.Page ??= {});
+  const { element, keep, readout, format } = Page;
+  const CASES = [
+    { value: "learning", label: "learning" },
+    { value: "underfitting", label: "underfitting" },
+    { value: "overfitting", label: "overfitting" },
+  ];
+  const MEANING = { // EXPLANATIONS in src/transformer/training_utils.py
+    starting: "too few evaluations to see a trend",
+    learning: "validation loss falls: keep going",
+    underfitting: "both losses are flat: a larger model, a higher learning rate or more steps may help",
+    converged: "both losses are flat, close to the best possible: there is little left to learn",
+    overfitting: "validation loss rises while training loss does not: the model learns the training text "
+      + "by heart; more data, dropout or stopping here would help",
+    diverging: "both losses rise: lower the learning rate",
+  };
+  const figure = { run: "learning", at: 0, over: "tokens" };
+
+  function mount(root) {
+    figure.box = Page.slot(root, "curves");
+    figure.pairBox = Page.slot(root, "accumulation-runs");
+    const row = Page.controls(figure.box);
+    Page.choice(row, { label: "A run that is", options: CASES.filter(({ value }) => Page.curves?.[value]), value: figure.run,
+      onChange: (value) => { figure.run = value; toEnd(); draw(); } });
+    figure.slider = Page.slider(row, { label: "Evaluation", min: 0, max: 1, value: 0,
+      format: (i) => `step ${(current()?.validation[i]?.[0] ?? 0).toLocaleString("en-US")}`,
+      onInput: (value) => { figure.at = value; draw(); } });
+    Page.choice(Page.controls(figure.pairBox), { label: "Compare at equal", value: figure.over,
+      options: [{ value: "tokens", label: "tokens" }, { value: "steps", label: "steps" }],
+      onChange: (value) => { figure.over = value; drawPair(); } });
+    toEnd();
+  }
+
+  const current = () => Page.curves?.[figure.run];
+
+  function toEnd() {
+    figure.at = Math.max(0, (current()?.validation.length ?? 1) - 1);
+    figure.slider.limit(figure.at);
+    figure.slider.set(figure.at);
+  }
+
+  function render(state, change) {
+    if (!["model", "resize"].includes(change)) return; // nothing here depends on the prompt
+    draw();
+    drawPair();
+  }
+
+  function draw() {
+    const run = current();
+    if (!run) return void readout(figure.box, "page/curves.data.js is missing: export it with commands/export_page.py.");
+    const [step, train, validation, status, induction] = run.validation[figure.at];
+    const best = Math.min(...run.validation.map((row) => row[2]));
+    const last = run.train.at(-1)[0];
+    const floor = run.floor === null ? [] : [{ name: `floor ${format(run.floor)}: the best possible`, hue: "neutral",
+      dashed: true, points: [[0, run.floor], [last, run.floor]] }];
+    Page.linePlot(keep(figure.box, "losses", () => element("div")), {
+      label: `Training and validation loss of the run "${figure.run}" over its steps`, x: "optimiser step", y: "loss (nats per token)",
+      marker: step, series: [
+        { name: "training", hue: "neutral", points: visible(run.train.map(([at, , loss]) => [at, loss]), best) },
+        { name: "validation", hue: "probability", points: visible(run.validation.map(([at, , loss]) => [at, loss]), best) }, ...floor] });
+    drawInduction(run, step, last);
+    const head = induction === null ? "" : ` Best induction score: ${induction.toFixed(2)}.`;
+    readout(figure.box, `Step ${step.toLocaleString("en-US")}: training loss ${train.toFixed(3)}, validation loss `
+      + `${validation.toFixed(3)}, perplexity ${Math.exp(validation).toFixed(2)} (lowest validation loss of the run: `
+      + `${best.toFixed(3)}). Status: ${status}: ${MEANING[status] ?? ""}.${head} Made with: ${run.command}`);
+  }
+
+  /** The steepest beginning is left out, so that what differs later can be seen. */
+  function visible(points, lowest) {
+    return points.filter(([, loss]) => loss <= 2 * lowest);
+  }
+
+  /** The copying head, being born beside the loss. */
+  function drawInduction(run, step, last) {
+    const holder = keep(figure.box, "induction", () => element("div"));
+    const points = run.validation.filter((row) => row[4] !== null).map((row) => [row[0], row[4]]);
+    holder.hidden = points.length === 0;
+    if (holder.hidden) return;
+    Page.linePlot(holder, { label: "Induction score of the best head over the same steps", x: "optimiser step",
+      y: "best induction score", height: 180, yMin: 0, yMax: 1, marker: step,
+      series: [{ name: "best head's induction score", hue: "attention", points: [...points, [last, points.at(-1)[1]]] }] });
+  }
+
+  function drawPair() {
+    const pair = [1, 16].map((n) => [n, Page.curves?.[`accumulation-${n}`]]);
+    if (pair.some(([, run]) => !run)) return void readout(figure.pairBox, "page/curves.data.js lacks these two runs.");
+    const column = figure.over === "tokens" ? 1 : 0;
+    const end = Math.min(...pair.map(([, run]) => run.train.at(-1)[column]));
+    const lowest = Math.min(...pair.flatMap(([, run]) => run.train.map((row) => row[2])));
+    const series = pair.map(([n, run]) => ({ name: `accumulation ${n}`, hue: n === 1 ? "warning" : "ink",
+      points: visible(run.train.filter((row) => row[column] <= end).map((row) => [row[column], row[2]]), lowest) }));
+    Page.linePlot(figure.pairBox, { label: `Training loss with accumulation 1 and 16 over ${figure.over}`, series,
+      x: figure.over === "tokens" ? "tokens learned from" : "optimiser step", y: "training loss of a step" });
+    const facts = pair.map(([n, run]) => {
+      const rows = run.train.filter((row) => row[column] <= end);
+      const evaluated = run.validation.filter((row) => row[0] <= rows.at(-1)[0]).at(-1);
+      return `accumulation ${n}: ${rows.at(-1)[0].toLocaleString("en-US")} steps, `
+        + `${(rows.at(-1)[1] / 1e6).toFixed(2)} million tokens, validation loss ${evaluated?.[2].toFixed(3) ?? "not measured"}, `
+        + `loss jumps by ${format(roughness(rows))} from point to point`;
+    });
+    readout(figure.pairBox, `At equal ${figure.over}: ${facts.join("; ")}.`);
+  }
+
+  /** Mean absolute change between neighbouring points in the last half: how ragged a curve is. */
+  function roughness(rows) {
+    const half = rows.slice(Math.floor(rows.length / 2)).map((row) => row[2]);
+    return half.slice(1).reduce((sum, loss, i) => sum + Math.abs(loss - half[i]), 0) / Math.max(1, half.length - 1);
+  }
+
+  Page.step("training", { mount, render });
+})();

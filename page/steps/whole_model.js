@@ -1,0 +1,83 @@
+// Step 6: the next token, the logit lens, and where the parameters are.
+"use strict";
+(() => {
+  const Page = (window.Page ??= {});
+  const MOST_PRODUCTS = 6e7; // of the lens at one edit: about 60 ms
+  const CELL = 58;
+  let slots;
+
+  function mount(root) {
+    slots = Object.fromEntries(["output", "lens", "parts"].map((name) => [name, Page.slot(root, name)]));
+  }
+
+  function render(state, change) {
+    if (change !== "theme") showOutput(state);
+    if (change !== "theme") showLens(state);
+    if (change === "model") showParts(state);
+  }
+
+  function showOutput({ trace, pinned, ids, tokenizer }) {
+    const p = Page.softmax(trace.logits(pinned)), next = ids[pinned + 1];
+    const order = Page.largest(p, 10);
+    if (next !== undefined && !order.includes(next)) order.push(next);
+    Page.bars(slots.output, {
+      label: "Probabilities of the next token", max: 1, hue: "probability",
+      items: order.map((v) => ({ label: tokenizer.show(v) + (v === next ? " ✓" : ""), value: p[v], text: Page.percent(p[v]) })),
+    });
+    const truth = next === undefined ? "The pinned token is the last one; what follows is open."
+      : `In your prompt ${tokenizer.show(next)} follows (✓), to which the model gives ${Page.percent(p[next])}: a surprise of ${Page.format(-Math.log(p[next]))} nats.`;
+    Page.readout(slots.output, `After ${tokenizer.show(ids[pinned])} the likeliest token is ${tokenizer.show(order[0])} with ${Page.percent(p[order[0]])}. ${truth}`);
+  }
+
+  /** The best token and its probability for each layer (0 is the embedding) and position. */
+  function lensTable({ model, trace }, from, to) {
+    const { n_layers: L, d_model: D, vocab_size: V } = model.config, T = to - from;
+    const tokens = new Int32Array((L + 1) * T), probabilities = new Float32Array((L + 1) * T);
+    for (let layer = 0; layer <= L; layer++) {
+      const logits = model.lens(trace.residual(layer).subarray(from * D, to * D));
+      for (let t = 0; t < T; t++) {
+        const p = Page.softmax(logits.subarray(t * V, (t + 1) * V)), top = Page.largest(p, 1)[0];
+        tokens[layer * T + t] = top;
+        probabilities[layer * T + t] = p[top];
+      }
+    }
+    return { tokens, probabilities };
+  }
+
+  function showLens(state) {
+    const { model, ids, pinned, tokenizer } = state;
+    const { n_layers: L, d_model: D, vocab_size: V } = model.config;
+    const fit = Math.floor(((slots.lens.clientWidth || 640) - 80) / CELL); // columns that can be seen
+    const room = Math.max(1, Math.min(fit, Math.floor(MOST_PRODUCTS / ((L + 1) * D * V))));
+    const to = Math.min(ids.length, Math.max(pinned + 1, room)), from = Math.max(0, to - room), T = to - from;
+    const { tokens, probabilities } = lensTable(state, from, to);
+    const texts = Array.from(tokens, (id) => tokenizer.show(id)), shown = state.shown();
+    const layers = ["embedding", ...Array.from({ length: L }, (_, i) => `block ${i}`)];
+    Page.heatMap(slots.lens, {
+      label: "Logit lens", rows: L + 1, columns: T, values: probabilities, texts, max: 1, hue: "probability",
+      rowLabels: layers, columnLabels: shown.slice(from, to), cell: CELL, cellHeight: 26, selected: [L, pinned - from],
+      describe: (r, c) => `After ${layers[r]}, at ${shown[from + c]}: ${texts[r * T + c]} with ${Page.percent(probabilities[r * T + c])}`,
+      onSelect: (_, c) => state.pin(from + c),
+    });
+    const column = layers.map((name, r) => `${name} ${texts[r * T + pinned - from]} (${Page.percent(probabilities[r * T + pinned - from])})`);
+    Page.readout(slots.lens, `At the pinned token: ${column.join(" → ")}.${T < ids.length ? ` Shown are ${T} of ${ids.length} tokens.` : ""}`);
+  }
+
+  function showParts({ model }) {
+    const counts = new Map([["token embedding", 0], ["attention", 0], ["feed-forward", 0], ["LayerNorm", 0]]);
+    for (const [name, { data }] of model.parameters) {
+      const part = name.includes("norm") ? "LayerNorm" : name.includes("attention") ? "attention"
+        : name.includes("feed_forward") ? "feed-forward" : "token embedding";
+      counts.set(part, counts.get(part) + data.length);
+    }
+    const total = [...counts.values()].reduce((a, b) => a + b), hues = ["probability", "attention", "feed-forward", "residual"];
+    Page.bars(slots.parts, {
+      label: "Parameters by part", items: [...counts].map(([label, value], i) => ({ label, value, text: value.toLocaleString("en-US"), hue: hues[i] })),
+    });
+    const { n_layers, n_heads, d_model, d_ff, vocab_size } = model.config;
+    Page.readout(slots.parts, `${total.toLocaleString("en-US")} parameters: ${n_layers} blocks of ${n_heads} heads, D = ${d_model}, F = ${d_ff}, V = ${vocab_size.toLocaleString("en-US")}.`);
+  }
+
+  Object.assign(Page, { lensTable });
+  Page.step("whole_model", { mount, render });
+})();

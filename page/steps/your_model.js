@@ -1,0 +1,109 @@
+// Step 10: the reader's own checkpoint, checked before anything is replaced.
+"use strict";
+(() => {
+  const Page = (window.Page ??= {});
+  const { element, keep, readout, FileError } = Page;
+  const NAMES = { vocab_size: "V, vocabulary", d_model: "D, width", n_heads: "H, heads", n_layers: "blocks", d_ff: "F, feed-forward", max_seq_len: "context" };
+  const CHECKS = "Passed: header, offsets, shapes, types, finite numbers, configuration, tokenizer.";
+  const figure = { pending: null };
+
+  function mount(root, state) {
+    Object.assign(figure, { state, box: Page.slot(root, "drop") });
+    const input = element("input", { type: "file", accept: ".safetensors,.json", "aria-label": "Model file or tokenizer file" });
+    input.addEventListener("change", () => { take(input.files); input.value = ""; });
+    const zone = element("div", { class: "drop-zone" },
+      element("p", { text: "Drop model.safetensors here, or choose it:" }), input);
+    keep(figure.box, "zone", () => zone);
+    acceptDrops(root, zone);
+    figure.status = keep(figure.box, "status", () => element("p", { class: "status", role: "status" }));
+    Page.button(Page.controls(figure.box), { label: "Back to the model of this page", onClick: backToShipped });
+    figure.table = keep(figure.box, "table", () => element("div", { class: "scroll" }));
+  }
+
+  /** Anywhere in the step counts; elsewhere a missed drop must not make the browser leave. */
+  function acceptDrops(root, zone) {
+    for (const type of ["dragover", "drop"]) addEventListener(type, (event) => event.preventDefault());
+    root.addEventListener("dragover", () => zone.classList.add("over"));
+    root.addEventListener("dragleave", () => zone.classList.remove("over"));
+    root.addEventListener("drop", (event) => {
+      zone.classList.remove("over");
+      take(event.dataTransfer.files);
+    });
+  }
+
+  function say(text, isError = false) {
+    figure.status.textContent = text;
+    figure.status.classList.toggle("error", isError);
+  }
+
+  /** One file, or a model and its tokenizer.json together. */
+  async function take(list) {
+    const files = [...list], isTokenizer = (file) => file.name.toLowerCase().endsWith(".json");
+    const tokenizer = files.find(isTokenizer), model = files.find((file) => !isTokenizer(file)) ?? figure.pending;
+    if (!model) {
+      if (tokenizer) say("That is a tokenizer file; drop the model's .safetensors file first.", true);
+      return;
+    }
+    try {
+      await load(model, tokenizer);
+    } catch (error) {
+      refuse(model, error);
+    }
+  }
+
+  async function load(file, tokenizerFile) {
+    if (file.size > Page.safetensors.MAX_BYTES) {
+      throw new FileError(`The file has ${Math.round(file.size / 2 ** 20)} MB; this page reads up to 128 MB.`);
+    }
+    say(`Reading ${file.name} …`);
+    await Page.breathe();
+    const buffer = await file.arrayBuffer();
+    const fields = tokenizerFile ? await readTokenizer(tokenizerFile) : null;
+    const loaded = Page.loadModel(buffer, file.name, fields);
+    figure.pending = null;
+    figure.state.replaceModel(loaded);
+    say(`${file.name} is loaded: all figures show it now. ${CHECKS}`);
+  }
+
+  async function readTokenizer(file) {
+    if (file.size > 16 * 2 ** 20) throw new FileError("A tokenizer file of more than 16 MB is not one of this project's.");
+    let fields;
+    try {
+      fields = JSON.parse(await file.text());
+    } catch {
+      throw new FileError(`${file.name} is not readable JSON; the tokenizer file of a run is its tokenizer.json.`);
+    }
+    if (typeof fields !== "object" || fields === null) throw new FileError(`${file.name} holds no tokenizer.`);
+    return fields;
+  }
+
+  /** The old model stays; what went wrong is said in words. */
+  function refuse(file, error) {
+    const known = error instanceof FileError;
+    if (!known) console.warn(error);
+    figure.pending = known && /tokenizer/i.test(error.message) ? file : null;
+    const reason = known ? error.message : `It could not be read (${error.name}).`;
+    const more = figure.pending ? " If the run has a tokenizer.json, drop that too." : "";
+    say(`${file.name} was not loaded. ${reason}${more} The model before stays.`, true);
+  }
+
+  function backToShipped() {
+    const { base64, name } = Page.modelData;
+    figure.state.replaceModel(Page.loadModel(Page.fromBase64(base64), name));
+    say(`Back to ${name}.`);
+  }
+
+  function render(state, change) {
+    if (change !== "model") return;
+    const { config, parameters } = state.model;
+    const count = [...parameters.values()].reduce((sum, { data }) => sum + data.length, 0);
+    const rows = [["name", state.name], ["parameters", count.toLocaleString("en-US")],
+      ...Object.entries(NAMES).map(([key, what]) => [`${key} (${what})`, config[key].toLocaleString("en-US")]),
+      ["tokenizer", state.tokenizer.name], ["optimiser steps trained", state.step === null ? "unknown" : state.step.toLocaleString("en-US")]];
+    figure.table.replaceChildren(element("table", {}, element("tbody", {}, ...rows.map(([key, value]) =>
+      element("tr", {}, element("th", { scope: "row", text: key }), element("td", { text: value }))))));
+    readout(figure.box, `The page shows ${state.name}: ${count.toLocaleString("en-US")} parameters in ${config.n_layers} blocks of ${config.n_heads} heads.`);
+  }
+
+  Page.step("your_model", { mount, render });
+})();

@@ -1,0 +1,84 @@
+"""What the prose of the page says about the model it ships, measured on a held-out story."""
+
+import math
+from statistics import median
+from typing import Any
+
+import pytest
+from browser_page import OpenPage
+
+MEASURE = """() => {
+  const { model, tokenizer } = Page.state, { n_layers: L, vocab_size: V } = model.config;
+  const ids = [tokenizer.endOfText, ...tokenizer.encode(Page.samples.stories[0])].slice(0, 100);
+  const seen = {}, row = (logits, t) => logits.subarray(t * V, (t + 1) * V);
+  const whole = model.forward(ids, { tap: (name, values) => { seen[name] = values; } });
+  const without = (part) => Page.lossOf(Page.forwardWithout(model, ids, part), ids, V);
+  const kinds = ["attention", "feed_forward"], layers = Array.from({ length: L }, (_, i) => i);
+  const sublayers = layers.flatMap((i) => kinds.map((kind) => `blocks.${i}.${kind}.output`));
+  const streams = [seen.embedding, ...layers.map((i) => seen[`blocks.${i}.residual`])];
+  const lenses = streams.map((stream) => model.lens(stream));
+  const own = (logits) => ids.filter((id, t) => Page.largest(row(logits, t), 1)[0] === id).length;
+  const fired = layers.map((i) => seen[`blocks.${i}.feed_forward.activations`]);
+  return {
+    loss: Page.lossOf(whole, ids, V), V,
+    sublayers: sublayers.map(without), residual: without("residual"), norm: without("norm"),
+    lensLoss: lenses.map((logits) => Page.lossOf(logits, ids, V)),
+    echo: lenses.map((logits) => own(logits) / ids.length),
+    strong: fired.map((values) => values.filter((value) => value > 0.5).length / values.length),
+  };
+}"""
+
+
+@pytest.fixture(scope="module")
+def measured(shared_page: OpenPage) -> Any:
+    return shared_page.run(MEASURE)
+
+
+def test_one_sublayer_less_is_worse_but_far_better_than_guessing(measured: Any) -> None:
+    guessing = math.log(measured["V"])
+    assert measured["loss"] < 2
+    for loss in measured["sublayers"]:
+        assert measured["loss"] < loss < guessing / 2
+
+
+def test_without_the_residual_connections_it_is_worse_than_guessing(measured: Any) -> None:
+    assert measured["residual"] > math.log(measured["V"])
+    assert measured["norm"] > measured["loss"]
+
+
+def test_the_first_row_of_the_lens_echoes_and_the_answer_forms(measured: Any) -> None:
+    assert measured["echo"][0] > 0.5
+    assert measured["echo"] == sorted(measured["echo"], reverse=True)
+    assert measured["lensLoss"] == sorted(measured["lensLoss"], reverse=True)
+
+
+def test_only_a_minority_of_neurons_fires_strongly(measured: Any) -> None:
+    assert max(measured["strong"]) < 0.3
+
+
+def test_a_single_neuron_usually_changes_little(shared_page: OpenPage) -> None:
+    """Over the tokens of the page's prompt: the neurons that write most, and every 16th."""
+    script = """() => {
+      const { model, trace, ids } = Page.state, { n_layers: L, d_ff: F } = model.config;
+      const effects = [];
+      for (let t = 2; t < ids.length; t += 4) {
+        const before = Page.softmax(trace.logits(t));
+        for (let layer = 0; layer < L; layer++) {
+          const row = trace.row(`blocks.${layer}.feed_forward.activations`, t);
+          const most = Page.largest(row.map(Math.abs), 2);
+          const chosen = [["top", most[0]], ["top", most[1]], ["any", 7 + 16 * layer]];
+          for (const [kind, neuron] of chosen) {
+            const after = Page.softmax(Page.silence(model, ids, layer, neuron, t));
+            const change = Math.max(...before.map((p, v) => Math.abs(p - after[v])));
+            effects.push([kind, change]);
+          }
+        }
+      }
+      return effects;
+    }"""
+    effects = shared_page.run(script)
+    plain = [change for kind, change in effects if kind == "any"]
+    strong = [change for kind, change in effects if kind == "top"]
+    assert len(strong) == 2 * len(plain) > 20
+    assert median(plain) < 0.005
+    assert median(plain) <= median(strong) < 0.05

@@ -1,0 +1,50 @@
+"""The page in Firefox: it loads, nothing goes wrong, an edit updates it, the numbers agree."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from browser_page import INDEX
+from marionette import Firefox, find_firefox
+
+from transformer.model_file import LoadedModel
+
+
+@pytest.fixture
+def firefox(tmp_path: Path) -> Iterator[Firefox]:
+    path = find_firefox()
+    if path is None:
+        message = "no Firefox on this machine: the page is not tested in it"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    with Firefox(path, tmp_path) as firefox:
+        yield firefox
+
+
+@pytest.mark.slow
+def test_the_page_works_in_firefox(firefox: Firefox, shipped: LoadedModel) -> None:
+    firefox.open(INDEX.as_uri())
+    deadline = time.monotonic() + 60
+    while firefox.run("return document.documentElement.dataset.ready") != "true":
+        assert time.monotonic() < deadline, "the page did not get ready"
+        time.sleep(0.1)
+    slots = "return Array.from(document.querySelectorAll('.readout'), (node) => node.textContent)"
+    before = firefox.run(slots)
+    assert len(before) > 15
+
+    text = "Once there was a shy fox named Belmo."
+    firefox.run("page.Page.setPrompt(page.Page.state, arguments[0])", text)
+    after = firefox.run(slots)
+    assert sum(a != b for a, b in zip(before, after, strict=True)) >= 12
+
+    ids = [shipped.tokenizer.end_of_text, *shipped.tokenizer.encode(text)]
+    assert list(firefox.run("return Array.from(page.Page.state.ids)")) == ids
+    script = "const { state } = page.Page; return Array.from(state.trace.logits(state.pinned))"
+    with torch.no_grad():
+        expected = shipped.model(torch.tensor([ids]))[0, -1].numpy()
+    assert np.abs(np.array(firefox.run(script)) - expected).max() <= 1e-4

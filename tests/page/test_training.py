@@ -1,0 +1,195 @@
+"""Step 7: the page's gradients, curves and diagrams against PyTorch and the real data code."""
+
+import base64
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from browser_page import OpenPage
+from torch.nn.functional import cross_entropy
+
+from transformer.model_file import LoadedModel
+from transformer.page_samples import fineweb_shards
+
+PARTS = """
+async ({ sequences, rows }) => {
+  const { model } = Page.state, parts = [];
+  for (const ids of sequences) {
+    let hidden = null;
+    const tap = (name, values) => { if (name === "final_norm") hidden = values; };
+    model.forward(ids.slice(0, -1), { logits: "none", tap });
+    parts.push(await Page.headErrors(model, hidden, ids.slice(1), rows));
+  }
+  return parts;
+}
+"""
+
+
+def sequences(loaded: LoadedModel, lengths: list[int]) -> list[list[int]]:
+    """Random ids: `length` inputs and the target after each."""
+    generator = torch.Generator().manual_seed(0)
+    vocab_size = loaded.model.config.vocab_size
+    return [
+        torch.randint(vocab_size, (length + 1,), generator=generator).tolist() for length in lengths
+    ]
+
+
+def head_gradient(loaded: LoadedModel, batch: list[list[int]]) -> np.ndarray[Any, Any]:
+    """PyTorch's gradient of the mean loss with respect to the output projection alone."""
+    hidden = [loaded.model.hidden_states(torch.tensor([ids[:-1]]))[0].detach() for ids in batch]
+    weight = loaded.model.token_embedding.weight.detach().clone().requires_grad_()
+    targets = torch.tensor([target for ids in batch for target in ids[1:]])
+    cross_entropy(torch.cat(hidden) @ weight.T, targets).backward()
+    assert weight.grad is not None
+    return weight.grad.numpy()
+
+
+def accumulated(page: OpenPage, batch: list[list[int]], micro: int, by_tokens: bool) -> Any:
+    """The page's gradient in micro-batches of `micro` sequences, and that of one big batch."""
+    script = f"""async (argument) => {{
+      const {{ sequences, rows, micro, byTokens }} = argument;
+      const parts = await ({PARTS})(argument), lengths = parts.map((part) => part.tokens);
+      const groups = [];
+      for (let s = 0; s < parts.length; s += micro) {{
+        groups.push(Array.from({{ length: micro }}, (_, j) => s + j));
+      }}
+      const total = lengths.reduce((a, b) => a + b, 0);
+      const tokens = groups.map((group) => group.reduce((n, s) => n + lengths[s], 0));
+      const shares = tokens.map((n) => (byTokens ? n / total : 1 / groups.length));
+      const text = (values) => {{
+        const bytes = new Uint8Array(Float32Array.from(values).buffer), pieces = [];
+        for (let i = 0; i < bytes.length; i += 8192) {{
+          pieces.push(String.fromCharCode(...bytes.subarray(i, i + 8192)));
+        }}
+        return btoa(pieces.join(""));
+      }};
+      const sum = Page.accumulate(parts, groups, lengths, shares);
+      return [text(sum), text(Page.headGradient(parts).map((value) => value / total))];
+    }}"""
+    rows = list(range(page.run("() => Page.state.model.config.vocab_size")))
+    argument = {"sequences": batch, "rows": rows, "micro": micro, "byTokens": by_tokens}
+    return [
+        np.frombuffer(base64.b64decode(text), np.float32) for text in page.run(script, argument)
+    ]
+
+
+@pytest.mark.parametrize("micro", [1, 2, 4])
+def test_accumulated_gradients_are_the_big_batch_and_pytorchs(
+    shared_page: OpenPage, shipped: LoadedModel, micro: int
+) -> None:
+    batch = sequences(shipped, [9, 2, 7, 5, 9, 1, 3, 8])
+    in_parts, at_once = accumulated(shared_page, batch, micro, by_tokens=True)
+    expected = head_gradient(shipped, batch).ravel()
+    assert np.abs(in_parts - at_once).max() < 1e-6
+    assert np.abs(in_parts - expected).max() < 1e-6
+    assert np.abs(expected).max() > 1e-3
+
+
+def test_a_mean_of_means_differs_only_when_micro_batches_are_unequal(
+    shared_page: OpenPage, shipped: LoadedModel
+) -> None:
+    equal, at_once = accumulated(shared_page, sequences(shipped, [4] * 6), 2, by_tokens=False)
+    assert np.abs(equal - at_once).max() < 1e-6
+    unequal, at_once = accumulated(
+        shared_page, sequences(shipped, [9, 9, 1, 1]), 2, by_tokens=False
+    )
+    assert np.abs(unequal - at_once).max() > 1e-3
+
+
+def test_noise_of_a_mean_falls_with_the_root_of_its_size(shared_page: OpenPage) -> None:
+    """Independent vectors: the measured error of N is that of 1 divided by √N."""
+    script = """() => {
+      const rng = Page.random(3), vectors = Array.from({ length: 24 }, () =>
+        Float32Array.from({ length: 60 }, () => rng() - 0.3));
+      const K = Page.gram(vectors);
+      const groups = vectors.map((_, i) => Float64Array.from(vectors, (_, j) => (i === j ? 1 : 0)));
+      return [1, 4, 16, 64].map((N) => Page.measuredNoise(K, groups, N, 400, rng));
+    }"""
+    errors = shared_page.run(script)
+    for error, expected in zip(errors, (1, 1 / 2, 1 / 4, 1 / 8), strict=True):
+        assert error / errors[0] == pytest.approx(expected, rel=0.1)
+
+
+def test_the_angle_closes_when_everything_was_added(open_page: Any) -> None:
+    page = open_page().load("#training")
+    box = '#training [data-slot="accumulation"]'
+    page.page.wait_for_function(
+        f"() => document.querySelector('{box}').dataset.difference !== undefined"
+    )
+    difference = page.run(f"() => Number(document.querySelector('{box}').dataset.difference)")
+    assert difference < 1e-6
+    text = page.page.inner_text(f"{box} .readout")
+    assert "is 0.00°" in text
+    slider = page.page.locator(f'{box} input[type="range"]')
+    slider.focus()
+    slider.press("ArrowLeft")
+    assert "is 0.00°" not in page.page.inner_text(f"{box} .readout")
+    page.page.get_by_label("Every second micro-batch is short").check()
+    page.page.locator(box).get_by_label("of means").check()
+    page.page.wait_for_function(
+        f"() => Number(document.querySelector('{box}').dataset.difference) > 1e-4"
+    )
+    assert page.all_problems() == []
+
+
+def test_curves_are_those_of_real_runs_with_their_commands(shared_page: OpenPage) -> None:
+    curves = shared_page.run("() => Page.curves")
+    expected = ["accumulation-1", "accumulation-16", "learning", "overfitting", "underfitting"]
+    assert sorted(curves) == expected
+    for curve in curves.values():
+        assert curve["command"].startswith("uv run commands/train.py")
+        assert len(curve["validation"]) >= 3
+    final = {name: curve["validation"][-1] for name, curve in curves.items()}
+    lowest = {name: min(row[2] for row in curve["validation"]) for name, curve in curves.items()}
+    scores = [row[4] for row in curves["learning"]["validation"]]
+    assert max(scores) >= 0.8  # the copying head is born in this run
+    assert scores[0] < 0.3
+    assert final["overfitting"][2] > 1.05 * lowest["overfitting"]  # validation turned up
+    assert final["underfitting"][2] > 1.2 * final["learning"][2]
+    last = {n: curves[f"accumulation-{n}"]["train"][-1] for n in (1, 16)}
+    per_step = {n: tokens / step for n, (step, tokens, *_) in last.items()}
+    assert per_step[16] / per_step[1] == pytest.approx(16, rel=0.05)
+
+
+def test_shards_split_and_order_are_those_of_the_training_code(shared_page: OpenPage) -> None:
+    shown = shared_page.run("() => Page.samples.fineweb")
+    assert shown == json.loads(json.dumps(fineweb_shards()))
+    assert len(shown["shards"]) == 114
+    assert len(shown["validation"]) == 12
+    assert not set(shown["order"]) & set(shown["validation"])
+    assert sorted(shown["order"] + shown["validation"]) == list(range(114))
+
+
+def test_the_streams_cache_evicts_the_least_recently_used(shared_page: OpenPage) -> None:
+    """The example of the docstring in src/transformer/data/shard_cache.py."""
+    script = """() => {
+      const cache = new Page.ShardCache(5);
+      for (const shard of [7, 31, 98, 4, 12]) cache.publish(shard);
+      const first = cache.publish(55), order = [...cache.order];
+      cache.open(31);
+      return [first, order, cache.publish(60), cache.publish(61, [4]), cache.order];
+    }"""
+    expected = [[7], [31, 98, 4, 12, 55], [98], [12], [4, 55, 31, 60, 61]]
+    assert shared_page.run(script) == expected
+
+
+def test_the_stream_reads_every_block_once_and_asks_the_hub_at_first_only(
+    shared_page: OpenPage,
+) -> None:
+    script = """() => {
+      const stream = new Page.ShardStream(Page.samples.fineweb, 2), read = [], ways = [];
+      while (!stream.isOver) {
+        const { shard, block, way } = stream.read();
+        read.push(`${shard} ${block}`);
+        ways.push(way);
+      }
+      return { read, ways, held: stream.cache.order.length };
+    }"""
+    result = shared_page.run(script)
+    blocks = shared_page.run("() => Page.samples.fineweb.blocks")
+    assert len(result["read"]) == len(set(result["read"])) == sum(map(len, blocks))
+    assert result["ways"][0] == "hub"
+    assert "hub" not in result["ways"][20:]
+    assert result["held"] <= 2

@@ -1,0 +1,35 @@
+"""Overfitting on purpose: 200 stories again and again, against new stories all the time.
+
+uv run python benchmarks/experiments/overfitting.py
+"""
+
+from pathlib import Path
+
+from trainings import report, train
+
+from transformer.command_line import run
+from transformer.metrics_log import evaluations
+
+FLAGS = ("--steps", "600", "--eval-every", "50", "--accumulation-steps", "2")
+
+
+def main(runs_dir: Path = Path("runs/experiments")) -> None:
+    """Train with few and with endless stories; print what the status said at each evaluation.
+
+    Args:
+        runs_dir: where the runs are kept; those that are there are not repeated.
+    """
+    runs = [
+        train(runs_dir, "stories-200", *FLAGS, "--stories", "200"),
+        train(runs_dir, "stories-endless", *FLAGS),
+    ]
+    report("Few stories, many stories", runs, runs_dir / "overfitting.png")
+    for one in runs:
+        print(one.name)
+        for record in evaluations(one.records):
+            losses = f"train {record['train_loss']:.3f}  validation {record['val_loss']:.3f}"
+            print(f"  step {record['step']:4d}  {losses}  {record['status']}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,46 @@
+"""What does a full layer × position patching sweep cost, against plain forward passes?
+
+    uv run python benchmarks/patching.py
+
+The sweep runs the corrupted prompt once per layer and position, all in one batch, each row
+patched at its own place. The plain passes run the same prompt as often, in the same batch,
+with nothing replaced.
+"""
+
+import torch
+from side_by_side import interleave, print_ratios
+
+from transformer.config import ModelConfig
+from transformer.interpretability.patching import PromptPair, sweep
+from transformer.model import DecoderOnlyTransformer
+
+T = 32
+CONFIG = ModelConfig(vocab_size=1024, d_model=128, n_heads=4, n_layers=4, d_ff=512)  # the toy
+RUNS = CONFIG.n_layers * T
+PLAIN = f"{RUNS} plain forwards"
+
+
+def main() -> None:
+    torch.manual_seed(0)
+    model = DecoderOnlyTransformer(CONFIG).eval()
+    clean = torch.randint(CONFIG.vocab_size, (T,))
+    corrupted = clean.clone()
+    corrupted[-1] = (clean[-1] + 1) % CONFIG.vocab_size
+    pair = PromptPair(clean, corrupted, int(clean[-1]), int(corrupted[-1]))
+
+    @torch.no_grad()
+    def plain() -> None:
+        model(corrupted.expand(RUNS, -1))
+
+    contestants = {
+        PLAIN: plain,
+        "sweep, residual": lambda: sweep(model, pair, "residual", batch_size=RUNS),
+        "sweep, attention.output": lambda: sweep(model, pair, "attention.output", batch_size=RUNS),
+    }
+    seconds = interleave(contestants, rounds=9)
+    title = f"{CONFIG.n_layers} layers × {T} positions (× is the speed against plain forwards)"
+    print_ratios(seconds, PLAIN, title=title, work=RUNS, unit="runs")
+
+
+if __name__ == "__main__":
+    main()

@@ -5,14 +5,74 @@ and what is reported is the *ratio* of each round, and the median of those ratio
 slows the machine down for a while slows a whole round.
 """
 
+import os
+import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 Seconds = dict[str, list[float]]
+
+
+class Process:
+    """A contestant in a process of its own, as its users would run it; called, it does a turn.
+
+    Nobody profits from another's settings of the memory allocator or waits for its garbage,
+    and each has a peak of memory of its own.
+
+    Args:
+        script: a benchmark that, with these flags, ends in `take_turns`.
+        environment: variables to set besides those of this process.
+    """
+
+    def __init__(
+        self, script: str | Path, *flags: str, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(script), *flags],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, **(environment or {})},
+        )
+        self.peak_mb = 0.0
+
+    def __call__(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(b"\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise SystemExit(f"a contestant ended: {self._process.args!r}")
+        self.peak_mb = float(answer)
+
+    def end(self) -> None:
+        self._process.communicate()
+
+
+def take_turns(make: Callable[[], Callable[[], object]]) -> None:
+    """The other end of `Process`: a turn for each line, answered with the peak memory in MB.
+
+    The memory counts from before `make`, when everything has been imported.
+    """
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what a contestant prints is not an answer
+    before = _peak()
+    turn = make()
+    for _ in sys.stdin:
+        turn()
+        answers.write(f"{_peak() - before}\n")
+
+
+def _peak() -> float:
+    unit = 1024 if sys.platform == "linux" else 1024**2
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def interleave(

@@ -1,7 +1,6 @@
 """Training speed and memory against Hugging Face's GPT-2 and nanoGPT, of the same shape.
 
-    uv run python benchmarks/training.py                       speed, in one interleaved run
-    uv run python benchmarks/training.py --measure memory      peak memory, a process each
+    uv run python benchmarks/training.py                       speed and memory, taking turns
     uv run python benchmarks/training.py --measure overhead    what is not forward and backward
     uv run python benchmarks/training.py --measure length      attention's share up to T = 4096
     uv run python benchmarks/training.py --measure profile     where a step's time goes
@@ -10,13 +9,11 @@
 6 layers, d_model 256, 4 heads, T 128, batch 8, 50,281 tokens. A call is one optimiser step of two
 micro-batches: forward, backward, clipping, AdamW. Everybody has dropout 0.1, AdamW and the same
 random tokens. "as it comes" is what each project's own documentation runs on a CPU: ours with
-what `--precision auto --compile auto` chooses, the others in float32 without compilation. In the
-interleaved run all share our setting of the memory allocator, which helps them too.
+what `--precision auto --compile auto` chooses, the others in float32 without compilation.
 """
 
 import importlib.util
-import resource
-import subprocess
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -24,11 +21,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from side_by_side import interleave, print_ratios, ratio
+from side_by_side import Process, interleave, print_ratios, ratio, take_turns
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from transformer.attention import fused_attention
+from transformer.attention import causal_mask, fused_attention, scaled_dot_product_attention
 from transformer.command_line import run
 from transformer.config import ModelConfig
 from transformer.device import keep_freed_memory
@@ -40,10 +37,14 @@ from transformer.training_utils import GradientAccumulator
 VOCAB, T, BATCH, MICRO_BATCHES = 50_281, 128, 8, 2
 TOKENS = T * BATCH * MICRO_BATCHES
 Step = Callable[[], object]
-Measure = Literal["speed", "memory", "overhead", "length", "profile"]
+Measure = Literal["speed", "overhead", "length", "profile"]
 OURS, OURS_PLAIN = "ours, bf16 compiled (as it comes)", "ours, fp32 eager"
 HF, HF_PLAIN = "Hugging Face, bf16 compiled", "Hugging Face (as it comes)"
 NANO = "nanoGPT (as it comes)"
+HF_HELPED = "Hugging Face, bf16 compiled, our allocator settings"
+PRODUCT = "matrix product"
+# what `keep_freed_memory` sets from inside
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
 
 
 def random_batches(n: int = MICRO_BATCHES) -> list[tuple[Tensor, Tensor]]:
@@ -107,16 +108,18 @@ def nano_gpt(folder: Path) -> Step:
     return theirs(model, lambda inputs, targets: model(inputs, targets)[1], bf16=False)
 
 
-def contestants(nanogpt: Path | None) -> dict[str, Callable[[], Step]]:
-    chosen: dict[str, Callable[[], Step]] = {
-        OURS: lambda: ours(bf16=True, compiled=True),
-        HF: lambda: hugging_face(bf16=True, compiled=True),
-        HF_PLAIN: lambda: hugging_face(bf16=False, compiled=False),
-        OURS_PLAIN: lambda: ours(bf16=False, compiled=False),
-    }
-    if nanogpt is not None:
-        chosen[NANO] = lambda: nano_gpt(nanogpt)
-    return chosen
+def names(nanogpt: Path | None) -> list[str]:
+    return [OURS, HF, HF_HELPED, HF_PLAIN, OURS_PLAIN] + ([] if nanogpt is None else [NANO])
+
+
+def make(name: str, nanogpt: Path | None) -> Step:
+    """The contestant of this name."""
+    if name in (OURS, OURS_PLAIN):
+        return ours(bf16=name == OURS, compiled=name == OURS)
+    if name in (HF, HF_HELPED, HF_PLAIN):
+        return hugging_face(bf16=name != HF_PLAIN, compiled=name != HF_PLAIN)
+    assert nanogpt is not None
+    return nano_gpt(nanogpt)
 
 
 def matrix_product() -> Step:
@@ -134,42 +137,32 @@ def flops_per_step() -> float:
 
 
 def speed(rounds: int, nanogpt: Path | None) -> None:
-    steps = {name: make() for name, make in contestants(nanogpt).items()}
-    seconds = interleave({**steps, "product": matrix_product()}, rounds=rounds, warmup=2)
-    product = seconds.pop("product")
+    """Time and peak memory, each in a process of its own."""
+    folder = [] if nanogpt is None else ["--nanogpt", str(nanogpt)]
+    processes = {
+        name: Process(
+            __file__, "--only", name, *folder, environment=ALLOCATOR if name == HF_HELPED else None
+        )
+        for name in names(nanogpt)
+    }
+    product = matrix_product()
+    seconds = interleave({**processes, PRODUCT: product}, rounds=rounds, warmup=3)
+    products = seconds.pop(PRODUCT)
     print_ratios(seconds, HF, title="One optimiser step", work=TOKENS, unit="tokens")
     print(f"ours against Hugging Face, both bf16 compiled: {ratio(seconds, HF, OURS):.2f} x")
+    print(f"... with our settings of the allocator: {ratio(seconds, HF_HELPED, OURS):.2f} x")
     print(f"ours against Hugging Face, both as they come: {ratio(seconds, HF_PLAIN, OURS):.2f} x")
     if nanogpt is not None:
         print(f"ours against nanoGPT, both as they come: {ratio(seconds, NANO, OURS):.2f} x")
     shares = [
         flops_per_step() / ours_s / (2 * 2048**3 / product_s)
-        for ours_s, product_s in zip(seconds[OURS], product, strict=True)
+        for ours_s, product_s in zip(seconds[OURS], products, strict=True)
     ]
-    print(f"share of the matrix-product peak: {sorted(shares)[len(shares) // 2]:.0%}")
-
-
-def memory(nanogpt: Path | None) -> None:
-    """Each in a process of its own, after three steps."""
-    peaks = {}
-    for name in contestants(nanogpt):
-        flags = [] if nanogpt is None else ["--nanogpt", str(nanogpt)]
-        command = [sys.executable, __file__, "--measure", "memory", "--only", name, *flags]
-        peaks[name] = float(subprocess.check_output(command).split()[-1])
-    for name, peak in peaks.items():
-        print(f"{name:40s} {peak:8.0f} MB   {peak / peaks[HF]:.2f} x Hugging Face compiled")
-    print(f"both as they come: {peaks[OURS] / peaks[HF_PLAIN]:.2f} x")
-
-
-def memory_of(name: str, nanogpt: Path | None) -> None:
-    """Above what importing everything takes."""
-    import transformers  # noqa: F401
-
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    step = contestants(nanogpt)[name]()
-    for _ in range(3):
-        step()
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print(f"share of the matrix-product peak: {statistics.median(shares):.0%}")
+    for name, process in processes.items():
+        process.end()
+        share = process.peak_mb / processes[HF].peak_mb
+        print(f"peak memory {name:36s} {process.peak_mb:6.0f} MB  {share:.2f} x {HF}")
 
 
 def overhead(rounds: int) -> None:
@@ -190,18 +183,32 @@ def overhead(rounds: int) -> None:
 
 
 def length(rounds: int) -> None:
-    """1,024 tokens in ever fewer and longer sequences: attention against the rest of a layer."""
-    for positions in (128, 256, 512, 1024, 2048, 4096):
-        sequences = 4096 // positions
-        q = torch.randn(sequences, 4, positions, 64, requires_grad=True)
-        x = torch.randn(4096, 256, requires_grad=True)
-        layer = nn.Sequential(nn.Linear(256, 2048), nn.GELU(), nn.Linear(2048, 256))
+    """Forward and backward of 4,096 tokens in ever fewer and longer sequences, in bf16."""
+    x = torch.randn(4096, 256, requires_grad=True)
+    rest = nn.Sequential(nn.Linear(256, 2048), nn.GELU(), nn.Linear(2048, 256))
+
+    def one_layer_without() -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            rest(x).sum().backward()
+
+    for positions in (64, 128, 256, 512, 1024, 2048, 4096):
+        q = torch.randn(4096 // positions, 4, positions, 64, dtype=torch.bfloat16)
+        q.requires_grad_()
+        mask = causal_mask(positions)
         contest: dict[str, Step] = {
-            "attention": lambda q=q: fused_attention(q, q, q).sum().backward(),  # type: ignore[misc]
-            "rest": lambda x=x, layer=layer: layer(x).sum().backward(),  # type: ignore[misc]
+            "fused": lambda q=q: fused_attention(q, q, q).sum().backward(),  # type: ignore[misc]
+            "explicit": lambda q=q, mask=mask: (
+                scaled_dot_product_attention(q, q, q, mask)[0]  # type: ignore[misc]
+                .sum()
+                .backward()
+            ),
+            "rest": one_layer_without,
         }
-        seconds = interleave(contest, rounds=rounds)
-        print(f"T={positions:5d}: attention / rest = {ratio(seconds, 'attention', 'rest'):.2f}")
+        seconds = interleave(contest, rounds=rounds, warmup=2)
+        fused, explicit = (ratio(seconds, name, "rest") for name in ("fused", "explicit"))
+        print(
+            f"T={positions:5d}: fused {fused:5.2f}, explicit {explicit:5.2f} x the other products"
+        )
 
 
 def show_profile() -> None:
@@ -225,17 +232,17 @@ def main(
         measure: what to measure.
         rounds: how often everybody takes a turn.
         nanogpt: folder with nanoGPT's model.py, to include it.
-        only: (used by the measurement of memory) one contestant.
+        only: (used by the measurement itself) be this contestant.
     """
     start = time.monotonic()
     if only is not None:
-        memory_of(only, nanogpt)
+        import transformers  # noqa: F401  (so that everybody has imported the same)
+
+        take_turns(lambda: make(only, nanogpt))
         return
     match measure:
         case "speed":
             speed(rounds, nanogpt)
-        case "memory":
-            memory(nanogpt)
         case "overhead":
             overhead(rounds)
         case "length":

@@ -55,9 +55,11 @@ def test_logits_equal_hugging_faces_gpt2(attention: str) -> None:
         assert (logits - as_gpt2(model)(ids).logits).abs().max() < 1e-5
 
 
+@pytest.mark.parametrize("trains", [False, True])  # the fused and the explicit path
 def test_changing_a_token_leaves_all_earlier_logits_bit_identical(
-    tiny_model: DecoderOnlyTransformer,
+    tiny_model: DecoderOnlyTransformer, trains: bool
 ) -> None:
+    tiny_model.requires_grad_(trains)
     ids = torch.randint(61, (2, 16))
     before = tiny_model(ids)
     for position in range(16):

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from transformer.data.batch import IGNORED
 
-ROWS = 256  # rows of logits held at once
+ROWS = 256  # of logits held at once; fewer means adding up the (V, D) gradient more often
 Exponentials = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
@@ -75,11 +75,11 @@ def _one_chunk(
     """Losses (N, 1), the gradient E - s · onehot (N, V), and the factor 1/s (N, 1) it lacks."""
     logits = torch.mm(h, w.T, out=space[: len(h)])  # (N, V)
     sums_in = _sum_dtype(h.dtype)
-    index = targets.clamp(min=0)[:, None]  # (N, 1)
+    rows, wanted_ids = torch.arange(len(h), device=h.device), targets.clamp(min=0)  # (N,)
     largest = logits.amax(dim=-1, keepdim=True).to(sums_in)  # (N, 1)
-    wanted = logits.gather(1, index).to(sums_in) - largest  # (N, 1)
+    wanted = logits[rows, wanted_ids][:, None].to(sums_in) - largest  # (N, 1)
     gradient, sums = exponentials(logits, largest)  # (N, V), (N, 1)
-    gradient.scatter_(1, index, (wanted.exp() - sums).to(h.dtype))
+    gradient[rows, wanted_ids] = (wanted.exp() - sums)[:, 0].to(h.dtype)
     return sums.log() - wanted, gradient, 1 / sums
 
 

@@ -4,21 +4,22 @@
     uv run benchmarks/generation.py --part position | cache | compiled
 
 17.6 million parameters, a context of 256, a prompt of 16 tokens, 128 new ones; contestants
-take turns, and a ratio is taken round by round. Every contestant draws from the same kind of
-distribution (temperature 0.8, top-k 50), and none stops early.
+take turns, each in a process of its own, and a ratio is taken round by round. "ours" is what
+`for_inference` makes of the model. All draw from the same kind of distribution (temperature 0.8,
+top-k 50), and none stops early.
 """
 
-import copy
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 import tyro
-from side_by_side import Seconds, interleave, print_ratios
+from side_by_side import Process, interleave, print_ratios, take_turns
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -35,6 +36,9 @@ PROMPT, NEW = 16, 128
 SAMPLING: dict[str, Any] = {"temperature": 0.8, "top_k": 50}
 
 
+HF, OURS_FP32, OURS, COMPILED = "Hugging Face", "ours, fp32", "ours", "ours, compiled"
+
+
 @dataclass(frozen=True)
 class Arguments:
     part: Literal["speed", "position", "cache", "compiled"] = "speed"
@@ -42,32 +46,32 @@ class Arguments:
     cache: with and without, and memory. compiled: torch.compile, its start-up apart."""
     batch: tuple[int, ...] = (1, 8)
     """Batch sizes, for speed and compiled."""
-    rounds: int = 5
+    rounds: int = 7
     """Counted rounds."""
-    threads: int | None = None
-    """CPU threads; PyTorch's choice if not given. One is steadier on a busy machine."""
+    only: str | None = None
+    """(Used by the measurement itself) be this contestant."""
 
 
 def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> None:
     """Measure generation."""
-    torch.manual_seed(0)
-    torch.set_num_threads(args.threads or torch.get_num_threads())
+    if args.only is not None:
+        take_turns(lambda: contestant(args.only or "", args.batch[0]))
+        return
     print(f"{torch.get_num_threads()} threads, {args.rounds} rounds")
     match args.part:
         case "speed":
-            speed(args.rounds, args.batch)
+            speed(args.rounds, args.batch, (HF, OURS_FP32, OURS))
         case "compiled":
-            compiled(args.rounds, args.batch)
+            speed(args.rounds, args.batch, (HF, OURS, COMPILED))
         case "position":
             position(args.rounds)
         case "cache":
             cache(args.rounds)
 
 
-def models() -> tuple[DecoderOnlyTransformer, DecoderOnlyTransformer]:
-    """One model in fp32, and what for_inference makes of it."""
-    model = DecoderOnlyTransformer(CONFIG).eval()
-    return model, for_inference(copy.deepcopy(model))
+def our_model() -> DecoderOnlyTransformer:
+    torch.manual_seed(0)
+    return DecoderOnlyTransformer(CONFIG).eval()
 
 
 def hugging_face(model: DecoderOnlyTransformer) -> GPT2LMHeadModel:
@@ -98,40 +102,41 @@ def prompt(batch: int) -> Tensor:
     return torch.randint(CONFIG.vocab_size, (batch, PROMPT))
 
 
-def speed(rounds: int, batches: tuple[int, ...]) -> None:
-    plain, fast = models()
-    theirs = hugging_face(plain)
-    print(f"for_inference chose {fast.token_embedding.weight.dtype}")
+def contestant(name: str, batch: int) -> Callable[[], Tensor]:
+    """What the contestant of this name does at its turn."""
+    ids = prompt(batch)
+    if name == HF:
+        return hugging_face_writes(hugging_face(our_model()), ids)
+    model = for_inference(our_model(), "fp32" if name == OURS_FP32 else "auto")
+    if name == COMPILED:
+        return writes(torch.compile(model), ids)  # type: ignore[arg-type]
+    return writes(model, ids)
+
+
+def speed(rounds: int, batches: tuple[int, ...], names: tuple[str, ...]) -> None:
     for batch in batches:
-        ids = prompt(batch)
-        contestants = {
-            "Hugging Face, fp32": hugging_face_writes(theirs, ids),
-            "ours, fp32": writes(plain, ids),
-            "ours, for_inference": writes(fast, ids),
+        flags = ("--batch", str(batch), "--only")
+        contestants = {name: Process(__file__, *flags, name) for name in names}
+        first = {
+            name: turns[0] for name, turns in interleave(contestants, rounds=1, warmup=0).items()
         }
-        seconds = take_turns(contestants, rounds)
+        seconds = interleave(contestants, rounds=rounds)
         title = f"batch {batch}: {PROMPT} + {NEW} tokens"
-        print_ratios(seconds, "Hugging Face, fp32", title=title, work=batch * NEW, unit="tokens")
-    first = interleave({"first": writes(fast, prompt(1), new=1)}, rounds=rounds)["first"]
-    print(f"time to the first token of a {PROMPT}-token prompt: {median_ms(first):.1f} ms")
+        print_ratios(seconds, HF, title=title, work=batch * NEW, unit="tokens")
+        print(", ".join(f"{name}: first run {turn:.1f} s" for name, turn in first.items()))
+        for process in contestants.values():
+            process.end()
+    fast = for_inference(our_model())
+    times = interleave({"first": writes(fast, prompt(1), new=1)}, rounds=20)["first"]
+    print(f"time to the first token of a {PROMPT}-token prompt: {median_ms(times):.1f} ms")
     print_bandwidth(fast)
-
-
-def take_turns(contestants: dict[str, Callable[[], Tensor]], rounds: int) -> Seconds:
-    """`interleave`, with a line after each round: a slow machine shows that it lives."""
-    seconds: Seconds = {name: [] for name in contestants}
-    for number in range(rounds):
-        for name, times in interleave(contestants, rounds=1, warmup=int(number == 0)).items():
-            seconds[name] += times
-        print({name: round(times[-1], 3) for name, times in seconds.items()}, flush=True)
-    return seconds
 
 
 def print_bandwidth(model: DecoderOnlyTransformer) -> None:
     """How long reading all weights takes, which no token can undercut."""
     n_bytes = sum(p.nbytes for p in model.parameters())
-    weights = torch.ones(n_bytes // 4)  # not zeros: those share one page, and fit any cache
-    seconds = interleave({"read": weights.sum}, rounds=20)["read"]
+    copies = cycle([torch.ones(n_bytes // 4) for _ in range(12)])  # too many for any cache
+    seconds = interleave({"read": lambda: next(copies).sum()}, rounds=48)["read"]
     print(f"reading all {n_bytes / 1e6:.1f} MB of weights once: {median_ms(seconds):.2f} ms")
 
 
@@ -151,7 +156,7 @@ def token_times(model: DecoderOnlyTransformer, ids: Tensor, new: int) -> list[fl
 
 def position(rounds: int) -> None:
     """Is a token at the end of the context dearer than one at its beginning?"""
-    _, model = models()
+    model = for_inference(our_model())
     inside, beyond = CONFIG.max_seq_len - PROMPT, 4 * CONFIG.max_seq_len
     runs = [token_times(model, prompt(1), inside + beyond) for _ in range(rounds + 1)][1:]
     milliseconds = 1000 * np.median(np.array(runs), axis=0)
@@ -170,7 +175,7 @@ def position(rounds: int) -> None:
 
 def cache(rounds: int) -> None:
     """Total time with and without a cache, and the memory that the cache takes."""
-    _, model = models()
+    model = for_inference(our_model())
     print("new tokens   with cache   without     ratio   (seconds, batch 1)")
     for new in (8, 16, 32, 64, 128, 240):
         ids = prompt(1)
@@ -185,26 +190,6 @@ def cache(rounds: int) -> None:
     formula = 2 * CONFIG.n_layers * CONFIG.max_seq_len * CONFIG.d_model * 2
     found = kept.keys.nbytes + kept.values.nbytes
     print(f"memory of the cache, a row in bf16: {found:,} bytes; formula {formula:,}")
-
-
-def compiled(rounds: int, batches: tuple[int, ...]) -> None:
-    """Decoding through torch.compile; its first run is the start-up."""
-    plain, fast = models()
-    theirs, program = hugging_face(plain), torch.compile(fast)
-    for batch in batches:
-        ids = prompt(batch)
-        start = time.perf_counter()
-        writes(program, ids)()  # type: ignore[arg-type]
-        print(f"batch {batch}: first compiled run {time.perf_counter() - start:.1f} s")
-        contestants = {
-            "Hugging Face, fp32": hugging_face_writes(theirs, ids),
-            "ours, for_inference": writes(fast, ids),
-            "ours, compiled": writes(program, ids),  # type: ignore[arg-type]
-        }
-        seconds = take_turns(contestants, rounds)
-        print_ratios(
-            seconds, "Hugging Face, fp32", title=f"batch {batch}", work=batch * NEW, unit="tokens"
-        )
 
 
 if __name__ == "__main__":

@@ -133,7 +133,8 @@ def keep_freed_memory() -> None:
 
     A training step frees and asks for the same tens of megabytes again and again. By default
     each is mapped anew and the system clears every page of it first; under virtual machines
-    that took a quarter of a step's time. Does nothing where there is no glibc.
+    that took a quarter of a step's time. Generating in batches is the same in small. Does
+    nothing where there is no glibc.
     """
     with suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
@@ -167,6 +168,8 @@ def for_inference(model: Model, precision: Precision = "auto") -> Model:
     time, on hardware that computes in bf16.
     """
     device = next(model.parameters()).device.type
+    if device == "cpu":
+        keep_freed_memory()
     if choose_bf16(device, precision):
         model = model.to(torch.bfloat16)
     return model.eval()

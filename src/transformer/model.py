@@ -34,6 +34,7 @@ from transformer.loss import linear_cross_entropy
 from transformer.positional_encoding import sinusoidal_encoding
 
 EMBEDDING_STD = 0.02
+NARROW = 16  # rows up to which `_narrow_product` is the faster way
 LINEAR_STD = 0.5  # over √D: 0.018 at GPT-2's D = 768, where the customary 0.02 comes from
 
 
@@ -98,7 +99,10 @@ class DecoderOnlyTransformer(nn.Module):
 
     def unembed(self, hidden: Tensor) -> Tensor:
         """The score of every token: (..., D) after the final norm -> (..., V)."""
-        return self.logits(F.linear(hidden, self.token_embedding.weight))
+        weight = self.token_embedding.weight
+        if _is_narrow(hidden):
+            return self.logits(_narrow_product(hidden, weight))
+        return self.logits(F.linear(hidden, weight))
 
     def hidden_states(self, ids: Tensor, cache: KVCache | None = None) -> Tensor:
         """The residual stream after all blocks and the final LayerNorm: (B, T, D)."""
@@ -170,3 +174,22 @@ class DecoderOnlyTransformer(nn.Module):
             if low < 0 or high >= self.config.vocab_size:
                 wrong, last = low if low < 0 else high, self.config.vocab_size - 1
                 raise UserError(f"id {wrong} is outside 0 … {last} (vocab_size - 1)")
+
+
+def _is_narrow(hidden: Tensor) -> bool:
+    """Whether this is a float32 product of a few rows on a CPU, without a gradient."""
+    few = 0 < hidden.numel() <= NARROW * hidden.size(-1)
+    plain = hidden.dtype == torch.float32 and hidden.device.type == "cpu"
+    return few and plain and not torch.is_grad_enabled()
+
+
+def _narrow_product(hidden: Tensor, weight: Tensor) -> Tensor:
+    """hidden · weightᵀ as (weight · hiddenᵀ)ᵀ: (..., D), (V, D) -> (..., V).
+
+    The library cuts the left operand among its cores. V rows make good pieces; one row of
+    `hidden` makes none, and takes four times as long. A single column would be handed to its
+    routine for vectors, as slow again, so it comes twice.
+    """
+    rows = hidden.reshape(-1, hidden.size(-1))  # (N, D)
+    product = (weight @ rows.repeat(2 if len(rows) == 1 else 1, 1).T).T  # (N or 2, V)
+    return product[: len(rows)].reshape(*hidden.shape[:-1], -1)

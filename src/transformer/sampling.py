@@ -168,9 +168,9 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
     """Exactly the k largest stay; of equal logits those with lower ids."""
-    k = min(k, logits.size(-1))
-    threshold = logits.topk(k).values[:, -1:]  # (B, 1)
-    return _keep_largest(logits, threshold, torch.full_like(threshold, k))
+    largest = logits.topk(min(k, logits.size(-1))).values  # (B, k), sorted
+    threshold = largest[:, -1:]  # (B, 1)
+    return _keep_from(threshold, (largest == threshold).sum(dim=-1), logits)
 
 
 def keep_top_p(logits: Tensor, p: float) -> Tensor:
@@ -188,8 +188,10 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
         reached = mass >= p - 8 * torch.finfo(logits.dtype).eps
         if reached[:, -1].all():
             break
-    count = (~reached).sum(dim=-1, keepdim=True).clamp(max=looked_at - 1) + 1  # (B, 1)
-    return _keep_largest(logits, largest.gather(-1, count - 1), count)
+    last = (~reached).sum(dim=-1, keepdim=True).clamp(max=looked_at - 1)  # (B, 1), its rank
+    threshold = largest.gather(-1, last)  # (B, 1)
+    inside = torch.arange(looked_at, device=last.device) <= last  # (B, looked_at)
+    return _keep_from(threshold, ((largest == threshold) & inside).sum(dim=-1), logits)
 
 
 def keep_min_p(logits: Tensor, min_p: float) -> Tensor:
@@ -198,13 +200,14 @@ def keep_min_p(logits: Tensor, min_p: float) -> Tensor:
     return logits.masked_fill(logits < threshold, REMOVED)
 
 
-def _keep_largest(logits: Tensor, threshold: Tensor, count: Tensor) -> Tensor:
-    """Keep `count` logits per row, the smallest of which is `threshold`; ties go by id."""
-    above = logits > threshold  # (B, V)
-    equal = logits == threshold  # (B, V)
-    room = count - above.sum(dim=-1, keepdim=True)  # (B, 1), places left for equal ones
-    kept = above | (equal & (equal.cumsum(dim=-1) <= room))
-    return logits.masked_fill(~kept, REMOVED)
+def _keep_from(threshold: Tensor, ties: Tensor, logits: Tensor) -> Tensor:
+    """Logits above `threshold` (B, 1) stay, and of those equal to it the first `ties` (B,)."""
+    kept = logits >= threshold  # (B, V)
+    rows, ids = (logits == threshold).nonzero(as_tuple=True)  # row by row, in order of id
+    order = torch.arange(len(rows), device=rows.device) - torch.searchsorted(rows, rows)
+    too_many = order >= ties[rows]
+    kept[rows[too_many], ids[too_many]] = False
+    return torch.where(kept, logits, REMOVED)
 
 
 def draw(probabilities: Tensor, generators: Sequence[torch.Generator]) -> Tensor:

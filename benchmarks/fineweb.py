@@ -35,8 +35,6 @@ REPO, PATH = "HuggingFaceFW/fineweb", "sample/10BT"
 T, B = 128, 32
 LATENCY = 0.02  # seconds before each answer of the hub
 LINE = 12.5e6  # bytes per second, where the line should count: 100 Mbit/s
-COPIES = 8
-GROUP = 1000  # documents
 
 
 @cache
@@ -46,14 +44,14 @@ def tokenizer() -> Any:
     return load_tokenizer("p50k_base")
 
 
-def make_files(source: Path, target: Path) -> int:
+def make_files(source: Path, target: Path, copies: int, group: int) -> int:
     """Two files with the documents of `source`, each several times, shuffled; their bytes."""
     texts = [
         text
         for file in sorted(source.rglob("*.parquet"))
         for text in pq.read_table(file, columns=["text"])["text"].to_pylist()
     ]
-    texts *= COPIES
+    texts *= copies
     random.Random(0).shuffle(texts)
     half = len(texts) // 2
     for number, part in enumerate((texts[:half], texts[half:])):
@@ -61,7 +59,7 @@ def make_files(source: Path, target: Path) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         ids = [f"<urn:uuid:{random.getrandbits(128):032x}>" for _ in part]
         table = pa.table({"text": part, "id": ids, "language_score": [0.9] * len(part)})
-        pq.write_table(table, path, row_group_size=GROUP, compression="snappy")
+        pq.write_table(table, path, row_group_size=group, compression="snappy")
     return sum(path.stat().st_size for path in target.rglob("*.parquet"))
 
 
@@ -233,6 +231,8 @@ def in_process(target: Callable[..., None], *args: object) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", type=Path, help="Parquet files with a text column")
+    parser.add_argument("--copies", type=int, default=8, help="how often each document is served")
+    parser.add_argument("--group", type=int, default=1000, help="documents of a row group")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batches", type=int, default=1000)
     parser.add_argument("--only", default="first,stream,resume,memory")
@@ -240,7 +240,8 @@ def main() -> None:
     only = arguments.only.split(",")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        print(f"two files, {make_files(arguments.source, folder) / 1e6:.0f} MB together")
+        size = make_files(arguments.source, folder, arguments.copies, arguments.group)
+        print(f"two files, {size / 1e6:.0f} MB together")
         pipe, other = multiprocessing.Pipe()
         server = multiprocessing.get_context("spawn").Process(target=serve, args=(folder, other))
         server.start()

@@ -4,6 +4,7 @@
     uv run python benchmarks/training.py --measure overhead    what is not forward and backward
     uv run python benchmarks/training.py --measure length      attention's share up to T = 4096
     uv run python benchmarks/training.py --measure profile     where a step's time goes
+    uv run python benchmarks/training.py --measure checkpoint  how long saving stops training
     ... --nanogpt PATH                                         a folder with nanoGPT's model.py
 
 6 layers, d_model 256, 4 heads, T 128, batch 8, 50,281 tokens. A call is one optimiser step of two
@@ -15,8 +16,10 @@ what `--precision auto --compile auto` chooses, the others in float32 without co
 import importlib.util
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,8 +29,10 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from transformer.attention import causal_mask, fused_attention, scaled_dot_product_attention
+from transformer.checkpoint import Checkpoints, take_snapshot
 from transformer.command_line import run
-from transformer.config import ModelConfig
+from transformer.config import ModelConfig, TrainingConfig
+from transformer.data.tokenizer import load_tokenizer
 from transformer.device import keep_freed_memory
 from transformer.model import DecoderOnlyTransformer
 from transformer.objective import LossModule
@@ -37,7 +42,7 @@ from transformer.training_utils import GradientAccumulator
 VOCAB, T, BATCH, MICRO_BATCHES = 50_281, 128, 8, 2
 TOKENS = T * BATCH * MICRO_BATCHES
 Step = Callable[[], object]
-Measure = Literal["speed", "overhead", "length", "profile"]
+Measure = Literal["speed", "overhead", "length", "profile", "checkpoint"]
 OURS, OURS_PLAIN = "ours, bf16 compiled (as it comes)", "ours, fp32 eager"
 HF, HF_PLAIN = "Hugging Face, bf16 compiled", "Hugging Face (as it comes)"
 NANO = "nanoGPT (as it comes)"
@@ -221,6 +226,38 @@ def show_profile() -> None:
     print(table)
 
 
+def checkpoint(rounds: int) -> None:
+    """Copying and writing, both done by the thread that trains, against a step as it comes."""
+    config = TrainingConfig()
+    model, tokenizer = our_model(), load_tokenizer("p50k_base")
+    objective = LossModule(model, bf16=True, compiled=True)
+    optimizer = adamw(model, 3e-4, 0.1)
+    accumulator = GradientAccumulator(objective, optimizer, config.accumulation_steps)
+    batches = random_batches(config.accumulation_steps)
+    accumulator.step(batches)  # compiles, and makes AdamW's means
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:  # where runs/ would be
+        checkpoints, numbers, best = Checkpoints(Path(folder)), count(1), {"best_step": None}
+        contest: dict[str, Step] = {
+            "snapshot": lambda: take_snapshot(model, optimizer),
+            "snapshot and writing": lambda: checkpoints.write(
+                take_snapshot(model, optimizer), model, tokenizer, {"step": next(numbers), **best}
+            ),
+            "step": lambda: accumulator.step(batches),
+        }
+        seconds = interleave(contest, rounds=rounds, warmup=1)
+        files = sum(file.stat().st_size for file in checkpoints.folder(rounds).iterdir())
+    for name, times in seconds.items():
+        print(f"{name:20s} {statistics.median(times):7.3f} s ({min(times):.3f} … {max(times):.3f})")
+    steps = ratio(seconds, "snapshot and writing", "step")
+    parameters = sum(p.numel() for p in model.parameters())
+    print(f"{parameters / 1e6:.1f} M parameters, {files / 1e6:.0f} MB per checkpoint")
+    print(
+        f"saving takes as long as {steps:.2f} steps of {config.accumulation_steps} micro-batches: "
+        f"{steps / (config.checkpoint_every + steps):.2%} of a training with a checkpoint every "
+        f"{config.checkpoint_every} steps"
+    )
+
+
 def main(
     measure: Measure = "speed",
     rounds: int = 7,
@@ -250,6 +287,8 @@ def main(
             length(rounds)
         case "profile":
             show_profile()
+        case "checkpoint":
+            checkpoint(rounds)
     print(f"({time.monotonic() - start:.0f} s)")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
@@ -265,7 +265,3 @@ def test_half_precision_logits_are_widened_and_presets_are_valid() -> None:
         probabilities = filter_stages(logits, preset)[-1][1].softmax(dim=-1)
         assert probabilities.dtype == torch.float32
         torch.testing.assert_close(probabilities.sum(dim=-1), torch.ones(2))
-
-
-settings.register_profile("sampling", deadline=None)
-settings.load_profile("sampling")

@@ -89,9 +89,8 @@
     if (pair.some(([, run]) => !run)) return void readout(figure.pairBox, "page/curves.data.js lacks these two runs.");
     const column = figure.over === "tokens" ? 1 : 0;
     const end = Math.min(...pair.map(([, run]) => run.train.at(-1)[column]));
-    const lowest = Math.min(...pair.flatMap(([, run]) => run.train.map((row) => row[2])));
     const series = pair.map(([n, run]) => ({ name: `accumulation ${n}`, hue: n === 1 ? "warning" : "ink",
-      points: visible(run.train.filter((row) => row[column] <= end).map((row) => [row[column], row[2]]), lowest) }));
+      points: run.train.filter((row) => row[column] <= end).map((row) => [row[column], row[2]]) }));
     Page.linePlot(figure.pairBox, { label: `Training loss with accumulation 1 and 16 over ${figure.over}`, series,
       x: figure.over === "tokens" ? "tokens learned from" : "optimiser step", y: "training loss of a step" });
     const facts = pair.map(([n, run]) => {

@@ -29,6 +29,8 @@ class Processes:
     local_rank: int = 0
     restarts: int = 0
     """How often torchrun has restarted the group after one of it died."""
+    group: str = ""
+    """The same for all that one torchrun starts and restarts; empty without it."""
 
     @property
     def is_main(self) -> bool:
@@ -83,22 +85,36 @@ def _exchange_device() -> str:
 
 def from_environment() -> Processes:
     """What torchrun put into the environment; rank 0 of 1 without it."""
+    group = os.environ.get("TORCHELASTIC_RUN_ID", "")
+    if group == "none":  # nobody chose one: then where they meet tells groups apart
+        group = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     number = {name: int(os.environ.get(name, "0")) for name in ("RANK", "LOCAL_RANK")}
     return Processes(
         rank=number["RANK"],
         world_size=int(os.environ.get("WORLD_SIZE", "1")),
         local_rank=number["LOCAL_RANK"],
         restarts=int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")),
+        group=group,
     )
 
 
 @contextmanager
 def joined(processes: Processes, device: torch.device) -> Iterator[None]:
-    """Join the group for the duration of the block: nccl between GPUs, gloo between CPUs."""
+    """Join the group for the duration of the block: nccl between GPUs, gloo between CPUs.
+
+    Addresses are exchanged in a store that torchrun keeps over restarts. Each attempt writes
+    its own under its own prefix; else a process may call one that is dead, and wait for ever.
+    """
     if processes.world_size == 1:
         yield
         return
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    store, rank, world_size = next(distributed.rendezvous("env://"))
+    distributed.init_process_group(
+        "nccl" if device.type == "cuda" else "gloo",
+        store=distributed.PrefixStore(f"attempt-{processes.restarts}", store),
+        rank=rank,
+        world_size=world_size,
+    )
     try:
         yield
     finally:

@@ -130,6 +130,19 @@ def find(runs_dir: Path, name: str | None, resume: Path | None) -> tuple[RunFold
     return RunFolder(runs[-1].parent), None
 
 
+def find_group(runs_dir: Path, group: str) -> RunFolder | None:
+    """The run that a group of processes was training when torchrun restarted it."""
+    runs = [config for config in runs_dir.glob("*/config.json") if _group(config) == group]
+    return RunFolder(max(runs, key=_last_used).parent) if runs else None
+
+
+def _group(config: Path) -> str | None:
+    try:
+        return read_json(config).get("group")
+    except UserError:
+        return None  # a damaged run is not the one that was being trained
+
+
 def _last_used(config: Path) -> float:
     files = (config, config.with_name("latest"), config.with_name("metrics.jsonl"))
     return max(file.stat().st_mtime for file in files if file.exists())

@@ -101,7 +101,7 @@ def build(
     objective = LossModule(model.to(device), bf16=machine.bf16, compiled=machine.compiled)
     wrapped = in_parallel(objective, config.parallel, processes)
     if processes.is_main:
-        write_json(folder.config, _description(config, plan, source, model))
+        write_json(folder.config, _description(config, plan, source, model, processes))
     return Trainer(config, plan, source, wrapped, model, folder, processes, reporter)
 
 
@@ -122,7 +122,11 @@ def build_model(config: TrainingConfig, vocab_size: int) -> DecoderOnlyTransform
 
 
 def _description(
-    config: TrainingConfig, plan: Plan, source: Source, model: DecoderOnlyTransformer
+    config: TrainingConfig,
+    plan: Plan,
+    source: Source,
+    model: DecoderOnlyTransformer,
+    processes: Processes,
 ) -> dict[str, Any]:
     return {
         "training": config_to_json(config),
@@ -133,6 +137,7 @@ def _description(
         "tokenizer": {"name": source.tokenizer.name, "fingerprint": source.tokenizer.fingerprint},
         "versions": {"torch": torch.__version__},
         "threads": torch.get_num_threads(),
+        "group": processes.group,
     }
 
 

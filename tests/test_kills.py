@@ -1,6 +1,7 @@
 """A run that is killed at any moment, any number of times, ends as if it had not been."""
 
 import random
+import signal
 import time
 from pathlib import Path
 
@@ -14,39 +15,66 @@ from training_tools import (
     write_text,
 )
 
+from transformer.metrics_log import read_metrics
+
 
 def run_to_the_end(runs: Path, name: str, *args: str) -> float:
     """Seconds it took."""
     start_killable("--help").join()  # the server that processes are forked from is there now
     start = time.monotonic()
-    process = start_killable("--runs-dir", str(runs), "--name", name, *args)
+    process = start_or_resume(runs, name, *args)
     process.join()
     assert process.exitcode == 0
     return time.monotonic() - start
 
 
-def run_with_kills(runs: Path, name: str, kills: int, seconds: float, *args: str) -> int:
-    """Kill `kills` times after a random time, then let it finish; how many kills hit."""
-    rng, hits = random.Random(name), 0
-    for _ in range(kills):
-        process = start_or_resume(runs, name, *args)
-        process.join(rng.uniform(0.0, 1.5 * seconds / kills))
-        if process.exitcode is None:
-            hits += 1
-        process.kill()
-        process.join()
+def reached(run: Path) -> int:
+    """The last step of which there is a line."""
+    return max((record["step"] for record in read_metrics(run / "metrics.jsonl")), default=0)
+
+
+def killed_at(runs: Path, name: str, step: int, wait: float, *args: str) -> bool:
+    """Start or go on, kill `wait` seconds after `step`; whether the kill met it alive."""
     process = start_or_resume(runs, name, *args)
+    while process.exitcode is None and reached(runs / name) < step:
+        process.join(0.005)
+    process.join(wait)
+    process.kill()
     process.join()
-    assert process.exitcode == 0
-    return hits
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode == -signal.SIGKILL
 
 
-def check(tmp_path: Path, kills: int, *args: str) -> None:
-    seconds = run_to_the_end(tmp_path, "whole", *args)
-    hits = run_with_kills(tmp_path, "killed", kills, seconds, *args)
-    assert hits >= kills // 2
-    assert_same_run(tmp_path / "whole", tmp_path / "killed")
-    assert not list((tmp_path / "killed").glob(".unfinished-*"))
+def run_with_kills(runs: Path, name: str, kills: int, longest: float, *args: str) -> list[str]:
+    """Kill up to `kills` times, spread over the steps of the run "whole", then let it finish.
+
+    Returns:
+        For each kill that hit a live process, the checkpoint that it left to go on from.
+    """
+    steps, rng, left = reached(runs / "whole"), random.Random(name), []
+    for i in range(kills):
+        if not killed_at(runs, name, i * steps // kills, rng.uniform(0.0, longest), *args):
+            break  # too late: the run is done, and to kill it now would prove little
+        latest = runs / name / "latest"
+        left.append(latest.read_text() if latest.exists() else "")
+    run_to_the_end(runs, name, *args)
+    return left
+
+
+def check(runs: Path, kills: int, *args: str) -> None:
+    """Runs with `kills` kills altogether that hit, each compared with an undisturbed one."""
+    longest = run_to_the_end(runs, "whole", *args) / kills
+    left: list[str] = []
+    for number in range(2 * kills):
+        if len(left) >= kills:
+            break
+        name = f"killed-{number}"
+        left += run_with_kills(runs, name, kills - len(left), longest, *args)
+        assert_same_run(runs / "whole", runs / name)
+        assert not list((runs / name).glob(".unfinished-*"))
+        longest /= 2  # earlier, if that was too late
+    assert len(left) == kills
+    assert len(set(left)) > 1  # not all in the same place
 
 
 def text_flags(tmp_path: Path) -> list[str]:

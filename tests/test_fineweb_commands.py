@@ -1,6 +1,8 @@
 """The commands that look at FineWeb and fill its cache, run as a user runs them."""
 
 import importlib.util
+import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +12,10 @@ from fineweb_tools import REPO, write_dataset
 from local_hub import LocalHub
 
 from transformer.command_line import run
+from transformer.config import ModelConfig
+from transformer.data.tokenizer import Tokenizer
+from transformer.model import DecoderOnlyTransformer
+from transformer.model_file import write_model_file
 
 COMMANDS = Path(__file__).parent.parent / "commands"
 Command = Callable[..., tuple[int, str, str]]
@@ -87,3 +93,20 @@ def test_downloading_more_than_fits_says_what_to_raise(command: Command, hub: Lo
     status, _, errors = command("download", *flags)
     assert status == 2
     assert "raise --max-cached-shards to about" in errors
+
+
+def test_a_model_that_knows_nothing_has_the_loss_of_guessing_on_fineweb(
+    command: Command, hub: LocalHub, tmp_path: Path
+) -> None:
+    tokenizer = Tokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
+    model = DecoderOnlyTransformer(ModelConfig(257, 16, 2, 1, 32, max_seq_len=32))
+    model.token_embedding.weight.data.zero_()  # all logits are 0
+    write_model_file(tmp_path / "m.safetensors", model, tokenizer, step=0)
+    flags = ("--dataset", "fineweb", "--hub-endpoint", hub.url, "--eval-tokens", "2000", "--json")
+    status, out, _ = command("evaluate", str(tmp_path / "m.safetensors"), *flags)
+    assert status == 0
+    found = json.loads(out)["results"][0]["fineweb"]
+    assert found["loss"] == pytest.approx(math.log(257), abs=1e-5)
+    assert found["tokens"] >= 2000
+    bits = found["tokens"] * math.log2(257) / found["bytes"]
+    assert found["bits_per_byte"] == pytest.approx(bits, rel=1e-5)

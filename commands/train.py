@@ -69,7 +69,7 @@ from transformer.config import TrainingConfig
 from transformer.device import Machine, choose
 from transformer.failures import explained
 from transformer.presets import preset
-from transformer.processes import Processes, from_environment, joined
+from transformer.processes import SINGLE, Processes, from_environment, joined
 from transformer.progress import describe
 from transformer.run_folder import RunFolder
 from transformer.samples import write_sample
@@ -104,15 +104,21 @@ class Flags:
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
 
-def parse(args: list[str]) -> tuple[Flags, RunFolder | None, Path | None]:
+def parse(
+    args: list[str], processes: Processes = SINGLE
+) -> tuple[Flags, RunFolder | None, Path | None]:
     """Read the command line twice: to learn which run or preset is meant, and then with its
-    values as the defaults, so that every explicit flag wins."""
+    values as the defaults, so that every explicit flag wins. Processes that torchrun has
+    started again go on with the run that they were training."""
     markers = (tyro.conf.OmitArgPrefixes,)
     first = tyro.cli(Flags, args=args, config=markers)
     folder, checkpoint, defaults = None, None, preset(first.training)
-    if first.run.resume is not None:
+    if processes.restarts:
+        folder = run_folder.find_group(first.run.runs_dir, processes.group)
+    if folder is None and first.run.resume is not None:
         path = first.run.resume[0] if first.run.resume else None
         folder, checkpoint = run_folder.find(first.run.runs_dir, first.run.name, path)
+    if folder is not None:
         defaults = saved_config(folder)
     flags = tyro.cli(Flags, args=args, config=markers, default=Flags(RunFlags(), defaults))
     if folder is not None:
@@ -122,9 +128,8 @@ def parse(args: list[str]) -> tuple[Flags, RunFolder | None, Path | None]:
 
 def main(args: list[str]) -> int:
     processes = from_environment()
-    if processes.restarts and "--resume" not in args:
-        args = [*args, "--resume"]  # torchrun has started the group again after a death
-    flags, folder, checkpoint = parse(args)
+    flags, folder, checkpoint = parse(args, processes)
+    is_resumed = folder is not None
     machine = choose(flags.training)
     config = machine.settle(flags.training)
     with explained(), joined(processes, machine.torch_device(processes.local_rank)):
@@ -136,7 +141,7 @@ def main(args: list[str]) -> int:
             schedule = flags.run.new_schedule
             with start:
                 trainer = build(config, machine, folder, processes, new_schedule=schedule)
-            warnings = load_checkpoint(trainer, checkpoint) if flags.run.resume is not None else []
+            warnings = load_checkpoint(trainer, checkpoint) if is_resumed else []
             if config.compile == "off" and flags.training.compile == "on":
                 warnings.append("torch.compile does not work here: going on without it")
             if processes.is_main:
@@ -150,9 +155,11 @@ def main(args: list[str]) -> int:
 def create_folder(flags: Flags, processes: Processes) -> RunFolder:
     made = ""
     if processes.is_main:
-        run = flags.run
+        run, overwrite = flags.run, flags.run.overwrite
+        if processes.restarts and run.name is not None:  # died before there was a run to go on with
+            overwrite = overwrite or not (run.runs_dir / run.name / "config.json").exists()
         dataset = flags.training.dataset
-        made = str(run_folder.create(run.runs_dir, run.name, dataset, run.overwrite).path)
+        made = str(run_folder.create(run.runs_dir, run.name, dataset, overwrite).path)
     return RunFolder(Path(processes.share(made)))
 
 

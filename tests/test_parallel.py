@@ -1,27 +1,11 @@
 """Several processes train as one does: torchrun on this machine's CPU, gloo between them."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from training_tools import ROOT, metrics, newest_weights, train, write_text
-
-FLAGS = (
-    *("--d-model", "16", "--n-heads", "2", "--n-layers", "2", "--d-ff", "32", "--dropout", "0"),
-    *("--batch-size", "2", "--accumulation-steps", "4", "--eval-every", "25"),
-    *("--checkpoint-every", "25", "--eval-tokens", "600", "--compile", "off"),
-    *("--precision", "fp32", "--device", "cpu", "--seq-length", "16", "--tokenizer", "bpe:300"),
-    *("--dataset", "text", "--text", "text.txt"),
-)
-
-
-def torchrun(folder: Path, processes: int, *args: str) -> subprocess.CompletedProcess[str]:
-    """torchrun of commands/train.py with `FLAGS` and `args` in `folder`."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", str(processes), str(ROOT / "commands/train.py"), *FLAGS, *args]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=500)
+from parallel_tools import FLAGS, OBSERVED, torchrun
+from training_tools import metrics, newest_weights, train, write_text
 
 
 def one_process(folder: Path, monkeypatch: pytest.MonkeyPatch, steps: int) -> Path:
@@ -40,14 +24,31 @@ def assert_close(one: Path, other: Path, atol: float) -> None:
             assert a.get(name) == pytest.approx(b.get(name), abs=atol), (a, b)
 
 
-def test_two_processes_give_the_losses_of_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_several_processes_give_the_losses_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int
 ) -> None:
     one = one_process(tmp_path, monkeypatch, steps=50)
-    done = torchrun(tmp_path, 2, "--name", "two", "--steps", "50")
+    done = torchrun(tmp_path, processes, "--name", "many", "--steps", "50")
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("Everything lies in") == 1
-    assert_close(one, tmp_path / "runs/two", 1e-5)
+    assert_close(one, tmp_path / "runs/many", 1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 4])
+def test_all_processes_have_the_same_gradients_and_weights(tmp_path: Path, processes: int) -> None:
+    """Bit for bit after every step, although each has seen data of its own."""
+    write_text(tmp_path / "text.txt")
+    done = torchrun(tmp_path, processes, "--name", "many", "--steps", "6", script=OBSERVED)
+    assert done.returncode == 0, done.stderr[-2000:]
+    files = [tmp_path / f"rank-{rank}.txt" for rank in range(processes)]
+    notes = [[line.split() for line in file.read_text().splitlines()] for file in files]
+    assert {len(steps) for steps in notes} == {6}
+    for step in zip(*notes, strict=True):
+        gradients, weights, inputs = (set(column) for column in zip(*step, strict=True))
+        assert (len(gradients), len(weights), len(inputs)) == (1, 1, processes)
+    assert len({gradients for gradients, _, _ in notes[0]}) == 6
 
 
 @pytest.mark.slow

@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 
 import torch
 from torch import distributed
+from torch.distributed import PrefixStore  # type: ignore[attr-defined]
+from torch.distributed.rendezvous import rendezvous
 
 Number = TypeVar("Number", int, float)
 
@@ -108,10 +110,10 @@ def joined(processes: Processes, device: torch.device) -> Iterator[None]:
     if processes.world_size == 1:
         yield
         return
-    store, rank, world_size = next(distributed.rendezvous("env://"))
+    store, rank, world_size = next(rendezvous("env://"))
     distributed.init_process_group(
         "nccl" if device.type == "cuda" else "gloo",
-        store=distributed.PrefixStore(f"attempt-{processes.restarts}", store),
+        store=PrefixStore(f"attempt-{processes.restarts}", store),
         rank=rank,
         world_size=world_size,
     )

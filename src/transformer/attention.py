@@ -114,6 +114,19 @@ def _trains_short(queries: Tensor) -> bool:
     return few and queries.requires_grad
 
 
+def _explicit_attention(
+    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
+) -> Tensor:
+    """`fused_attention` written out on a CPU, with scores in float32 as the kernel has them."""
+    mask = causal_mask(queries.size(-2), keys.size(-2)) if mask is None else mask
+    dtype = torch.promote_types(values.dtype, torch.float32)
+    with torch.autocast("cpu", enabled=False):
+        output, _ = scaled_dot_product_attention(
+            queries.to(dtype), keys.to(dtype), values.to(dtype), mask
+        )
+    return output.to(values.dtype)
+
+
 class MultiHeadAttention(nn.Module):
     """H attentions side by side, each on its own K = D/H wide projection of the input.
 
@@ -161,8 +174,10 @@ class MultiHeadAttention(nn.Module):
 
         `mask` is the cache's, for rows that end at different places; None is the plain one.
         """
-        if self.config.attention == "fused" and not self.is_watched and not _trains_short(queries):
-            return fused_attention(queries, keys, values, mask)  # (B, H, T, K)
+        if self.config.attention == "fused" and not self.is_watched:
+            if not _trains_short(queries):
+                return fused_attention(queries, keys, values, mask)  # (B, H, T, K)
+            return _explicit_attention(queries, keys, values, mask)  # (B, H, T, K)
         if mask is None:
             mask = causal_mask(queries.size(-2), keys.size(-2), device=keys.device)
         output, _ = scaled_dot_product_attention(

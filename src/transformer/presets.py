@@ -17,7 +17,7 @@ TOY = TrainingConfig(
     accumulation_steps=1,
     learning_rate=3e-3,
     tokens_per_epoch=460_800,  # 200 steps
-    epochs=8,
+    epochs=9,
     weight_decay=0.0,
     eval_tokens=16_384,
     eval_every=200,
@@ -42,5 +42,5 @@ def preset(flags: TrainingConfig) -> TrainingConfig:
 def _smaller(base: TrainingConfig) -> TrainingConfig:
     tokens = None if base.tokens_per_epoch is None else 10_000_000
     return replace(
-        base, quick=True, d_model=128, n_layers=4, d_ff=512, tokens_per_epoch=tokens, epochs=10
+        base, quick=True, d_model=128, n_layers=4, d_ff=512, tokens_per_epoch=tokens, epochs=9
     )

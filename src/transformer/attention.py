@@ -107,8 +107,8 @@ def fused_attention(
 def _trains_short(queries: Tensor) -> bool:
     """Whether a gradient is wanted of so few positions, on a CPU, that tiles do not pay.
 
-    The kernel's backward pass then takes longer than the matrix products written out: 2.5 times
-    at 128 positions in bf16, while the weights it would not store are a megabyte.
+    The kernel's backward pass in bf16 then takes twice as long as the matrix products written
+    out (benchmarks/training.py), and the weights it would not store are a megabyte or two.
     """
     few = queries.size(-2) <= SHORT and queries.device.type == "cpu"
     return few and queries.requires_grad

@@ -177,10 +177,15 @@ class DecoderOnlyTransformer(nn.Module):
 
 
 def _is_narrow(hidden: Tensor) -> bool:
-    """Whether this is a float32 product of a few rows on a CPU, without a gradient."""
+    """Whether these are a few texts' last positions in float32, on a CPU, without a gradient.
+
+    Generation asks for nothing else; whole texts always take the plain way, so that the same
+    vectors give the same bits whatever they are read off with.
+    """
+    last_positions = hidden.dim() == 2 or hidden.size(-2) == 1
     few = 0 < hidden.numel() <= NARROW * hidden.size(-1)
     plain = hidden.dtype == torch.float32 and hidden.device.type == "cpu"
-    return few and plain and not torch.is_grad_enabled()
+    return last_positions and few and plain and not torch.is_grad_enabled()
 
 
 def _narrow_product(hidden: Tensor, weight: Tensor) -> Tensor:

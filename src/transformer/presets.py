@@ -42,5 +42,5 @@ def preset(flags: TrainingConfig) -> TrainingConfig:
 def _smaller(base: TrainingConfig) -> TrainingConfig:
     tokens = None if base.tokens_per_epoch is None else 10_000_000
     return replace(
-        base, quick=True, d_model=128, n_layers=4, d_ff=512, tokens_per_epoch=tokens, epochs=9
+        base, quick=True, d_model=128, n_layers=4, d_ff=512, tokens_per_epoch=tokens, epochs=10
     )

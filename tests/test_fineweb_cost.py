@@ -1,11 +1,11 @@
 """What streaming costs the hub, by its own counters, for one process and for two."""
 
-import multiprocessing
 import random
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
+from multiprocessing.queues import Queue
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import pytest
 import torch
 from fineweb_tools import PATH, REPO, make_text, write_dataset, write_file
 from local_hub import LocalHub
+from processes import CONTEXT, LIMIT, start, wait
 
 from transformer.data.tokenizer import Tokenizer, load_tokenizer
 from transformer.fineweb_dataset import FineWebConfig, FineWebSource
@@ -86,7 +87,7 @@ def _is_build(source: FineWebSource, path: str, start: int, n: int) -> bool:
     return False
 
 
-def _stream(config: FineWebConfig, n: int, queue: "multiprocessing.Queue[object]") -> None:
+def _stream(config: FineWebConfig, n: int, queue: "Queue[object]") -> None:
     source = FineWebSource(load_tokenizer("p50k_base"), config, seq_length=T)
     batches = islice(source.train_batches(batch_size=8), n)
     queue.put(torch.cat([batch.inputs for batch in batches]).numpy())
@@ -98,15 +99,10 @@ def test_two_processes_share_a_cache(
     config: FineWebConfig, tokenizer: Tokenizer, hub: LocalHub, max_cached_shards: int
 ) -> None:
     shared = replace(config, max_cached_shards=max_cached_shards)
-    context = multiprocessing.get_context("fork")
-    queue = context.Queue()
-    processes = [context.Process(target=_stream, args=(shared, 150, queue)) for _ in range(2)]
-    for process in processes:
-        process.start()
-    results = [queue.get(timeout=120) for _ in processes]
-    for process in processes:
-        process.join(timeout=60)
-        assert process.exitcode == 0
+    queue = CONTEXT.Queue()
+    processes = [start(_stream, shared, 150, queue) for _ in range(2)]
+    results = [queue.get(timeout=LIMIT) for _ in processes]
+    assert [wait(process) for process in processes] == [0, 0]
     assert np.array_equal(*results)
     if max_cached_shards == 30:
         ranges = Counter((r.path, r.start, r.bytes) for r in hub.requests if r.kind == "range")

@@ -1,6 +1,5 @@
 """SIGKILL at the worst moments: the next start is clean, and the stream is the same."""
 
-import multiprocessing
 import os
 import random
 import signal
@@ -16,6 +15,7 @@ import pytest
 import torch
 from fineweb_tools import REPO, write_dataset
 from local_hub import LocalHub
+from processes import kill, start, wait
 
 from transformer.data import cache_index, checked_file, shard_cache
 from transformer.data.cached_shard import ShardWriter
@@ -94,12 +94,10 @@ def run_and_die(config: FineWebConfig, moment: str, call: int, before: bool) -> 
 
 
 def killed(target: Callable[..., None], *args: object) -> bool:
-    """Run in a fork of this process; whether it was killed (and did not finish before)."""
-    process = multiprocessing.get_context("fork").Process(target=target, args=args)
-    process.start()
-    process.join(timeout=120)
-    assert process.exitcode in (0, -signal.SIGKILL)
-    return process.exitcode != 0
+    """Run in a process of its own; whether it was killed (and did not finish before)."""
+    status = wait(start(target, *args))
+    assert status in (0, -signal.SIGKILL)
+    return status != 0
 
 
 def check_clean_start(config: FineWebConfig, expected: np.ndarray) -> None:
@@ -139,11 +137,8 @@ def test_kills_at_random_times_in_one_cache_leave_nothing_behind(
     rng = random.Random(0)
     kills = 0
     for _ in range(25):
-        process = multiprocessing.get_context("fork").Process(target=stream, args=(config, []))
-        process.start()
+        process = start(stream, config, [])
         time.sleep(rng.uniform(0.02, 1.0))
-        process.kill()
-        process.join()
-        kills += process.exitcode == -signal.SIGKILL
+        kills += kill(process) == -signal.SIGKILL
     check_clean_start(config, expected)
     assert kills > 10

@@ -22,6 +22,7 @@ from fineweb_tools import (
     write_file,
 )
 from local_hub import LocalHub
+from processes import CONTEXT
 from torch.utils.data import DataLoader
 
 from transformer.data.batch import IGNORED, Batch
@@ -93,7 +94,10 @@ def test_any_data_loader_yields_the_one_order(
     dataset = FineWebDataset("train", config, seq_length=T, tokens_per_epoch=100 * T)
     expected = stack(list(reference(folder, dataset.text.train, T, "train", 0)))
     for epoch in range(epochs):  # each goes on where the one before it ended
-        loader = DataLoader(dataset, batch_size=batch_size, num_workers=workers)
+        context = CONTEXT if workers else None
+        loader = DataLoader(
+            dataset, batch_size, num_workers=workers, multiprocessing_context=context
+        )
         pairs = [torch.stack(list(pair), dim=-2).reshape(-1, 2, T) for pair in loader]
         got = torch.cat(pairs).numpy()
         assert np.array_equal(got, expected[100 * epoch : 100 * (epoch + 1)])
@@ -105,7 +109,8 @@ def test_data_loaders_of_two_ranks_share_the_order(config: FineWebConfig, folder
         dataset = FineWebDataset(
             "train", config, seq_length=T, tokens_per_epoch=160 * T, rank=rank, world_size=2
         )
-        halves.append([inputs for inputs, _ in DataLoader(dataset, batch_size=4, num_workers=2)])
+        loader = DataLoader(dataset, 4, num_workers=2, multiprocessing_context=CONTEXT)
+        halves.append([inputs for inputs, _ in loader])
     got = torch.cat([half for pair in zip(*halves, strict=True) for half in pair]).numpy()
     expected = stack(list(islice(reference(folder, dataset.text.train, T, "train", 0), 160)))
     assert np.array_equal(got, expected[:, 0])
@@ -245,7 +250,7 @@ def test_states_of_other_data_are_refused(config: FineWebConfig) -> None:
 
 def test_the_state_of_a_data_set_read_by_loader_workers_is_refused(config: FineWebConfig) -> None:
     dataset = FineWebDataset("train", config, seq_length=T, tokens_per_epoch=8 * T)
-    for _ in DataLoader(dataset, batch_size=4, num_workers=1):
+    for _ in DataLoader(dataset, 4, num_workers=1, multiprocessing_context=CONTEXT):
         pass
     with pytest.raises(UserError, match="FineWebSource"):
         dataset.state_dict()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from fineweb_tools import write_dataset
 from local_hub import LocalHub
+from processes import LIMIT, kill, wait
 from training_tools import (
     assert_same_run,
     start_killable,
@@ -20,11 +21,10 @@ from transformer.metrics_log import read_metrics
 
 def run_to_the_end(runs: Path, name: str, *args: str) -> float:
     """Seconds it took."""
-    start_killable("--help").join()  # the server that processes are forked from is there now
+    wait(start_killable("--help"))  # the server that processes are forked from is there now
     start = time.monotonic()
     process = start_or_resume(runs, name, *args)
-    process.join()
-    assert process.exitcode == 0
+    assert wait(process) == 0
     return time.monotonic() - start
 
 
@@ -33,16 +33,16 @@ def reached(run: Path) -> int:
     return max((record["step"] for record in read_metrics(run / "metrics.jsonl")), default=0)
 
 
-def killed_at(runs: Path, name: str, step: int, wait: float, *args: str) -> bool:
-    """Start or go on, kill `wait` seconds after `step`; whether the kill met it alive."""
+def killed_at(runs: Path, name: str, step: int, pause: float, *args: str) -> bool:
+    """Start or go on, kill `pause` seconds after `step`; whether the kill met it alive."""
     process = start_or_resume(runs, name, *args)
-    while process.exitcode is None and reached(runs / name) < step:
+    end = time.monotonic() + LIMIT
+    while process.exitcode is None and reached(runs / name) < step and time.monotonic() < end:
         process.join(0.005)
-    process.join(wait)
-    process.kill()
-    process.join()
-    assert process.exitcode in (0, -signal.SIGKILL)
-    return process.exitcode == -signal.SIGKILL
+    process.join(pause)
+    status = kill(process)
+    assert status in (0, -signal.SIGKILL)
+    return status == -signal.SIGKILL
 
 
 def run_with_kills(runs: Path, name: str, kills: int, longest: float, *args: str) -> list[str]:

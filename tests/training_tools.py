@@ -2,14 +2,15 @@
 
 import importlib.util
 import json
-import multiprocessing
 import os
 import sys
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
+from processes import start
 from safetensors.torch import load_file
 
 ROOT = Path(__file__).parent.parent
@@ -19,12 +20,6 @@ TINY = (
     *("--eval-every", "5", "--checkpoint-every", "3", "--eval-tokens", "600"),
     *("--compile", "off", "--precision", "fp32", "--device", "cpu"),
 )
-
-
-PRELOADED = [
-    *("training_tools", "transformer.trainer", "torch._dynamo"),
-    *("matplotlib.figure", "matplotlib.backends.backend_agg"),
-]
 
 
 def load_command(name: str) -> ModuleType:
@@ -50,16 +45,12 @@ def _child(args: list[str]) -> None:
     sys.exit(train(*args))
 
 
-def start_killable(*args: str) -> multiprocessing.process.BaseProcess:
-    """The same in a process of its own, forked from one that has imported everything once."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    process = context.Process(target=_child, args=(list(args),))
-    process.start()
-    return process
+def start_killable(*args: str) -> BaseProcess:
+    """The same in a process of its own."""
+    return start(_child, list(args))
 
 
-def start_or_resume(runs: Path, name: str, *args: str) -> multiprocessing.process.BaseProcess:
+def start_or_resume(runs: Path, name: str, *args: str) -> BaseProcess:
     """What a person does after a crash: resume if there is something, else start again."""
     again = ["--resume"] if (runs / name / "config.json").exists() else ["--overwrite"]
     return start_killable("--runs-dir", str(runs), "--name", name, *args, *again)

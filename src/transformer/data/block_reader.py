@@ -16,6 +16,7 @@ import numpy as np
 
 from transformer.data.cached_shard import CachedShard, DamagedError
 from transformer.data.checked_file import read_checked, write_checked
+from transformer.data.fork_gate import no_fork
 from transformer.data.hub_text import HubText
 from transformer.data.packing import Tokens, join_documents, token_dtype
 from transformer.data.shard import Shard
@@ -39,6 +40,7 @@ class BlockReader:
         self.dtype = token_dtype(tokenizer.vocab_size)
         self.counts: Counter[str] = Counter()
 
+    @no_fork()
     def blocks(self, shard: Shard) -> range:
         """The row groups of a shard: from the shard if it is cached, else from the footer."""
         opened = self.cache.open(shard)
@@ -46,6 +48,7 @@ class BlockReader:
             return _groups(opened)
         return self.text.blocks(shard)
 
+    @no_fork()
     def read(self, shard: Shard, block: int) -> Tokens:
         """The tokens of one row group, with end-of-text around every document.
 

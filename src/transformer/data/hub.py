@@ -14,7 +14,6 @@ longer.
 import json
 import re
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from huggingface_hub import HfApi, HfFileSystem
 
 from transformer.data.background import spawn
 from transformer.data.checked_file import read_checked, write_checked
+from transformer.data.fork_gate import no_fork
 from transformer.data.retry import Notify, Patience, UnreadableError, log_notice
 from transformer.errors import UserError
 
@@ -71,10 +71,7 @@ class Hub:
         self.revision = revision
         self.endpoint = endpoint
         self.patience = Patience(f"the hub ({endpoint or 'default endpoint'}, {repo})", notify)
-
-    @cached_property
-    def _files(self) -> Any:
-        return HfFileSystem(endpoint=self.endpoint, skip_instance_cache=True)
+        self._files: Any = HfFileSystem(endpoint=endpoint, skip_instance_cache=True)
 
     def list_files(self, path: str, kept_at: Path) -> Listing:
         """The Parquet files below `path`, remembered in the file `kept_at`.
@@ -102,6 +99,7 @@ class Hub:
         """Bytes `start` … `end` - 1 of a file: one range request, repeated while it fails."""
         name = f"{self._root(listing.commit)}/{file.path}"
 
+        @no_fork()
         def fetch() -> bytes:
             self._remember_sizes(listing)
             with self._files.open(name, size=file.size, cache_type="none") as stream:
@@ -117,10 +115,13 @@ class Hub:
         commit = self.revision
         if not _COMMIT.fullmatch(commit):
             api = HfApi(endpoint=self.endpoint)
-            commit = api.dataset_info(self.repo, revision=self.revision, timeout=10).sha or commit
+            with no_fork():
+                info = api.dataset_info(self.repo, revision=self.revision, timeout=10)
+            commit = info.sha or commit
         root = self._root(commit)
         where = f"{root}/{path}".rstrip("/")
-        listing = spawn(lambda: self._files.find(where, detail=True, refresh=True))
+        find = no_fork()(self._files.find)
+        listing = spawn(lambda: find(where, detail=True, refresh=True))
         found = listing.result(timeout=LISTING_SECONDS)
         files = tuple(
             HubFile(name[len(root) + 1 :], entry["size"], entry["blob_id"])
@@ -138,7 +139,8 @@ class Hub:
         """What stands beside a path that does not exist, for the error message."""
         parent = path.rstrip("/").rpartition("/")[0]
         try:
-            names = self._files.ls(f"{root}/{parent}".rstrip("/"), detail=False)
+            with no_fork():
+                names = self._files.ls(f"{root}/{parent}".rstrip("/"), detail=False)
         except OSError:
             return "check --path"
         shown = ", ".join(sorted(name[len(root) + 1 :] for name in names)[:20])

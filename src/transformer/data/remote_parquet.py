@@ -12,7 +12,6 @@ column; a run of blocks is read in large pieces, all columns, because each reque
 
 import io
 from collections.abc import Iterable, Iterator
-from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
@@ -43,18 +42,24 @@ class RemoteParquet:
         self.file = file
         self.text_column = text_column
         self.kept_at = kept_at
+        self._footer: pq.FileMetaData | None = None
 
-    @cached_property
+    @property
     def footer(self) -> pq.FileMetaData:
-        """The file's metadata: from disk, else with one or two range requests."""
-        kept = read_checked(self.kept_at)
-        if kept is not None:
-            return _parse_footer(kept)
-        data = self.hub.patience(self._fetch_footer)
-        write_checked(self.kept_at, data)
-        return _parse_footer(data)
+        """The file's metadata: from disk, else with one or two range requests.
 
-    @cached_property
+        Two threads may both fetch it. (`cached_property` would make one wait, but with a lock
+        that Python 3.11 holds for all files at once, while the hub is waited for.)
+        """
+        if self._footer is None:
+            data = read_checked(self.kept_at)
+            if data is None:
+                data = self.hub.patience(self._fetch_footer)
+                write_checked(self.kept_at, data)
+            self._footer = _parse_footer(data)
+        return self._footer
+
+    @property
     def _text_index(self) -> int:
         schema = self.footer.schema.to_arrow_schema()
         names = schema.names

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
+from transformer.data.fork_gate import fork_allowed
 from transformer.errors import UserError
 
 try:
@@ -84,7 +85,8 @@ class Patience:
                     ) from error
                 pause = min(left, wait * random.uniform(0.75, 1.25))
                 self.notify(f"waiting for the hub: {reason}; next try in {pause:.0f} s")
-                time.sleep(pause)
+                with fork_allowed():
+                    time.sleep(pause)
                 wait = min(2 * wait, LONGEST_WAIT)
             else:
                 self.reached = True

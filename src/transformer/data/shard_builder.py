@@ -18,6 +18,7 @@ from filelock import Timeout
 from transformer.data.background import spawn
 from transformer.data.block_reader import BlockReader
 from transformer.data.cached_shard import ShardWriter
+from transformer.data.fork_gate import fork_allowed, no_fork
 from transformer.data.shard import Shard
 from transformer.errors import UserError
 
@@ -74,7 +75,7 @@ class ShardBuilder:
         lock = self._cache.lock(shard.name)
         while not self._stop:
             try:
-                with lock.acquire(timeout=LOCK_SECONDS):
+                with no_fork(), lock.acquire(timeout=LOCK_SECONDS):
                     return self._cache.has(shard) or self._build_with_room(shard, progress)
             except Timeout:
                 continue  # another process builds it
@@ -147,6 +148,8 @@ class ShardBuilder:
                     if keep_blocks:
                         reader.keep(shard, block, tokens)
                 writer.write(texts, tokens, end_of_text)
+                with fork_allowed():
+                    pass  # between two blocks
         self._report(shard, len(blocks), len(blocks), progress)
 
     def _report(self, shard: Shard, done: int, of: int, progress: Progress | None) -> None:

@@ -1,0 +1,47 @@
+"""Starts loader workers by fork, again and again, while other threads never stop asking the hub.
+
+    python forked_workers.py HUB CACHE STARTS
+
+A program of its own, for two reasons: it forks, and without protection it hangs.
+"""
+
+import sys
+import threading
+from itertools import count
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+
+from transformer.data.tokenizer import load_tokenizer
+from transformer.fineweb_dataset import FineWebConfig, FineWebDataset, FineWebSource
+
+T, PAIRS = 16, 24
+
+
+def keep_asking(source: FineWebSource, number: int) -> None:
+    """Read blocks straight from the hub, without end."""
+    for n in count(number):
+        shard = source.text.train[n % len(source.text.train)]
+        source.text.remote(shard.file).read_block(source.text.blocks(shard)[0])
+
+
+def main(hub: str, cache: Path, starts: int) -> None:
+    torch.set_num_threads(1)
+    streamed = FineWebConfig(hub_endpoint=hub, cache_dir=cache / "streamed", max_cached_shards=2)
+    source = FineWebSource(load_tokenizer("p50k_base"), streamed, seq_length=T)
+    batches = source.train_batches(batch_size=8)
+    for number in range(3):
+        threading.Thread(target=keep_asking, args=(source, number), daemon=True).start()
+    config = FineWebConfig(hub_endpoint=hub, cache_dir=cache / "loaded", tokens_per_epoch=PAIRS * T)
+    dataset = FineWebDataset("validation", config, seq_length=T)
+    expected = torch.stack([inputs for inputs, _ in dataset])
+    for _ in range(starts):
+        next(batches)
+        loader = DataLoader(dataset, 4, num_workers=2, multiprocessing_context="fork")
+        assert torch.equal(torch.cat([inputs for inputs, _ in loader]), expected)
+    print(f"{starts} starts")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))

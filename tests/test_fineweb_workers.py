@@ -1,0 +1,88 @@
+"""Workers of a DataLoader, however they are started."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fineweb_tools import REPO, write_dataset
+from local_hub import LocalHub
+from processes import LIMIT, busy_machine
+
+from transformer.data import fork_gate
+
+SCRIPT = Path(__file__).with_name("forked_workers.py")
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalHub]:
+    folder = write_dataset(tmp_path_factory.mktemp("data"), files=4, groups=6, rows=4)
+    with LocalHub({REPO: folder}) as hub:
+        yield hub
+
+
+def start_workers(hub: LocalHub, cache: Path, starts: int) -> None:
+    command = [sys.executable, SCRIPT, hub.url, cache, str(starts)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"{starts} starts" in done.stdout
+
+
+def test_workers_forked_while_others_read_do_not_hang(hub: LocalHub, tmp_path: Path) -> None:
+    start_workers(hub, tmp_path, 8)
+
+
+@pytest.mark.slow
+def test_workers_forked_thirty_times_on_a_busy_machine(hub: LocalHub, tmp_path: Path) -> None:
+    with busy_machine():
+        start_workers(hub, tmp_path, 30)
+
+
+def test_a_fork_waits_until_nobody_is_inside() -> None:
+    """The gate alone, without a fork: its handlers are called as `os.fork` calls them."""
+    inside, leave, forked, entered, ended = (threading.Event() for _ in range(5))
+
+    def work() -> None:
+        with fork_gate.no_fork(), fork_gate.no_fork():
+            inside.set()
+            leave.wait(LIMIT)
+        with fork_gate.no_fork():
+            entered.set()
+
+    def fork() -> None:
+        fork_gate._before()
+        forked.set()
+        if not entered.wait(0.2):
+            ended.set()
+        fork_gate._after_in_parent()
+
+    worker, forker = (threading.Thread(target=f, daemon=True) for f in (work, fork))
+    worker.start()
+    assert inside.wait(LIMIT)
+    forker.start()
+    assert not forked.wait(0.2)
+    leave.set()
+    assert forked.wait(LIMIT)
+    assert entered.wait(LIMIT)
+    assert ended.is_set()
+
+
+def test_a_fork_may_come_where_it_does_no_harm() -> None:
+    with fork_gate.no_fork():
+        resting, go_on = threading.Event(), threading.Event()
+
+        def rest() -> None:
+            with fork_gate.no_fork(), fork_gate.fork_allowed():
+                resting.set()
+                go_on.wait(LIMIT)
+
+        thread = threading.Thread(target=rest, daemon=True)
+        thread.start()
+        assert resting.wait(LIMIT)
+        fork_gate._before()  # this thread is inside, but it is the one that forks
+        fork_gate._after_in_parent()
+        go_on.set()
+        thread.join(LIMIT)
+        assert not thread.is_alive()

@@ -13,6 +13,8 @@ import torch
 from transformer.config import ModelConfig
 from transformer.model import DecoderOnlyTransformer
 
+pytest_plugins = ["limits"]
+
 hypothesis.settings.register_profile("no deadline", deadline=None)  # machines may be busy
 hypothesis.settings.load_profile("no deadline")
 

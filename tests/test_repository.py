@@ -12,9 +12,8 @@ GENERATED = {"page/model.data.js", "page/curves.data.js"}
 
 
 def tracked(*patterns: str) -> list[Path]:
-    listing = subprocess.run(
-        ["git", "ls-files", "-z", "--", *patterns], cwd=ROOT, capture_output=True, check=False
-    )
+    command = ["git", "ls-files", "-z", "--", *patterns]
+    listing = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, timeout=60)
     if listing.returncode:
         pytest.skip("not a git checkout")
     return [ROOT / name for name in listing.stdout.decode().split("\0") if name]

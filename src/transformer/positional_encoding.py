@@ -6,8 +6,8 @@ the vectors themselves. Each pair of columns is a clock hand that turns at its o
     PE(p, 2i)     = sin(p · ω_i)
     PE(p, 2i + 1) = cos(p · ω_i)          ω_i = 10000^(-2i / D)
 
-The first hand goes round every 6.3 positions, the last takes up to 62,832. Two properties
-make this useful, and tests prove both:
+The first hand goes round every 6.3 positions, the last takes 58,470 at D = 256 (62,832 in the
+limit of large D). Two properties make this useful, and tests prove both:
 
 - Moving by k positions turns every hand by a fixed angle: PE(p + k) = R_k · PE(p), with one
   rotation matrix R_k for all p. "Three to the left" is the same linear map everywhere.
@@ -33,7 +33,7 @@ def sinusoidal_encoding(length: int, d_model: int) -> Tensor:
 
     Returns:
         (T, D) float32; sines in the even columns, cosines in the odd ones. Angles are
-        computed in float64: in float32, sin(100000) already has no right digits to spare.
+        computed in float64: in float32 the product p · ω loses digits as p grows.
 
     >>> sinusoidal_encoding(2, 4)
     tensor([[0.0000, 1.0000, 0.0000, 1.0000],

@@ -132,9 +132,8 @@ def test_mistakes_are_named(model: DecoderOnlyTransformer, tokenizer: Tokenizer)
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(COMMAND), *arguments], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, str(COMMAND), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
 
 
 @pytest.mark.slow

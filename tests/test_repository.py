@@ -57,3 +57,10 @@ def test_nothing_large_or_generated_is_tracked() -> None:
     large = {p.name for p in tracked() if p.stat().st_size > 900 * 1024}
     assert large <= {"model.data.js"}
     assert not tracked("uv.lock", "runs/*", "data/*")
+
+
+def test_no_test_forks_its_own_process() -> None:
+    """A fork copies the locks that other threads of the tests hold at that moment."""
+    forks = re.compile(r"get_context\(.fork.\)|os\.fork\(|multiprocessing_context=.fork.")
+    found = {path.name for path in tracked("tests/*.py") if forks.search(path.read_text())}
+    assert found <= {"forked_workers.py", Path(__file__).name}

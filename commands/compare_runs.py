@@ -2,8 +2,11 @@
 
 uv run python commands/compare_runs.py                 what is there
 uv run python commands/compare_runs.py toy-1 toy-2     compared; draws runs/comparison.png
+
+A run that cannot be read is named on standard error, and the others are shown.
 """
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from transformer.command_line import run
-from transformer.comparison import RunSummary, draw_comparison, find_runs, summarise
+from transformer.comparison import RunSummary, draw_comparison, find_runs, summarise_all
+from transformer.curves import check_picture
 from transformer.progress import duration
 
 
@@ -26,11 +30,16 @@ def main(
     Args:
         runs: names in --runs-dir, or paths; without any, all runs are listed.
         runs_dir: where runs are kept.
-        output: where to draw; comparison.png in --runs-dir.
+        output: where to draw them (.png, .svg, .pdf or .jpg); comparison.png in --runs-dir.
     """
-    summaries = [summarise(path) for path in find_runs(runs_dir, runs)]
-    Console(highlight=False).print(table(summaries))
-    if runs:
+    if output is not None:
+        check_picture(output)
+    summaries = summarise_all(
+        find_runs(runs_dir, runs), lambda warning: print(warning, file=sys.stderr)
+    )
+    # names are shown as they are: [bold] and :smile: too
+    Console(highlight=False, markup=False, emoji=False).print(table(summaries))
+    if runs or output is not None:
         output = output or runs_dir / "comparison.png"
         draw_comparison(summaries, output)
         print(f"Drawn in {output}")

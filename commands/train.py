@@ -57,24 +57,33 @@ as if nothing had happened. Several processes: see README.md.
 """
 
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
 
-from transformer import run_folder
+from transformer import new_run, run_folder
 from transformer.command_line import run_guarded
 from transformer.config import TrainingConfig
 from transformer.device import Machine, choose
+from transformer.errors import UserError
 from transformer.failures import explained
 from transformer.presets import preset
 from transformer.processes import SINGLE, Processes, from_environment, joined
 from transformer.progress import describe
-from transformer.run_folder import RunFolder
+from transformer.run_folder import RunFolder, write_json
 from transformer.samples import write_sample
 from transformer.trainer import Trainer
-from transformer.training_run import build, check_resumable, load_checkpoint, saved_config
+from transformer.training_run import (
+    build,
+    check_left_to_train,
+    check_resumable,
+    description,
+    load_checkpoint,
+    saved_config,
+)
 
 INTERRUPTED = 130
 
@@ -112,6 +121,7 @@ def parse(
     started again go on with the run that they were training."""
     markers = (tyro.conf.OmitArgPrefixes,)
     first = tyro.cli(Flags, args=args, config=markers)
+    check_run_flags(first.run)
     folder, checkpoint, defaults = None, None, preset(first.training)
     if processes.restarts:
         folder = run_folder.find_group(first.run.runs_dir, processes.group)
@@ -126,41 +136,91 @@ def parse(
     return flags, folder, checkpoint
 
 
+def check_run_flags(run: RunFlags) -> None:
+    """
+    Raises:
+        UserError: flags that contradict each other.
+    """
+    if run.resume is None and run.new_schedule:
+        raise UserError("--new-schedule goes with --resume: a new run has a new schedule anyway")
+    if run.resume is None:
+        return
+    if run.overwrite:
+        raise UserError("--resume goes on with a run, --overwrite replaces it: give one of them")
+    if len(run.resume) > 1:
+        paths = ", ".join(map(str, run.resume))
+        raise UserError(f"--resume takes one run or checkpoint, but got {paths}")
+    if run.resume and run.name is not None:
+        raise UserError(f"--resume {run.resume[0]} names the run; leave out --name {run.name}")
+
+
 def main(args: list[str]) -> int:
     processes = from_environment()
-    flags, folder, checkpoint = parse(args, processes)
-    is_resumed = folder is not None
+    flags, resumed, checkpoint = parse(args, processes)
     machine = choose(flags.training)
     config = machine.settle(flags.training)
-    with explained(), joined(processes, machine.torch_device(processes.local_rank)):
-        start = nullcontext()
-        if folder is None:
-            folder = create_folder(flags, processes)
-            start = folder.removed_unless_started() if processes.is_main else nullcontext()
-        with folder.lock() if processes.is_main else nullcontext():
-            schedule = flags.run.new_schedule
-            with start:
-                trainer = build(config, machine, folder, processes, new_schedule=schedule)
-            warnings = load_checkpoint(trainer, checkpoint) if is_resumed else []
-            if config.compile == "off" and flags.training.compile == "on":
-                warnings.append("torch.compile does not work here: going on without it")
-            if processes.is_main:
-                print("\n".join([*warnings, describe_start(trainer, machine)]), flush=True)
+    with (
+        explained(),
+        joined(processes, machine.torch_device(processes.local_rank)),
+        opened(flags, resumed, processes) as folder,
+    ):
+        is_resumed, schedule = resumed is not None, flags.run.new_schedule
+        trainer = build(
+            config, machine, folder, processes, is_resumed=is_resumed, new_schedule=schedule
+        )
+        notes = []
+        if is_resumed:
+            notes = [*load_checkpoint(trainer, checkpoint), *check_left_to_train(trainer)]
+        if config.compile == "off" and flags.training.compile == "on":
+            notes.append("torch.compile does not work here: going on without it")
+        processes.wait()  # all are ready: only now the folder becomes this run's
+        if processes.is_main:
+            print("\n".join([*notes, describe_start(trainer, machine)]), flush=True)
+            if is_resumed:
+                write_json(folder.config, description(trainer))
+            else:
+                new_run.begin(folder, description(trainer))
+        with told_how_to_go_on(trainer):
             reason = trainer.train()
-            if processes.is_main:
-                print(describe_end(trainer, reason))
+        if processes.is_main:
+            print(describe_end(trainer, reason))
     return INTERRUPTED if reason == "interrupted" else 0
 
 
-def create_folder(flags: Flags, processes: Processes) -> RunFolder:
-    made = ""
-    if processes.is_main:
-        run, overwrite = flags.run, flags.run.overwrite
-        if processes.restarts and run.name is not None:  # died before there was a run to go on with
-            overwrite = overwrite or not (run.runs_dir / run.name / "config.json").exists()
-        dataset = flags.training.dataset
-        made = str(run_folder.create(run.runs_dir, run.name, dataset, overwrite).path)
-    return RunFolder(Path(processes.share(made)))
+@contextmanager
+def opened(flags: Flags, resumed: RunFolder | None, processes: Processes) -> Iterator[RunFolder]:
+    """The folder of the run, locked by rank 0: of the one that is resumed, or of a new one."""
+    if resumed is not None:
+        if processes.is_main:
+            with resumed.lock():
+                yield resumed
+        else:
+            yield resumed
+    elif processes.is_main:
+        run = flags.run
+        named = (run.runs_dir, run.name, flags.training.dataset, run.overwrite)
+        with new_run.new_folder(*named) as folder:
+            processes.share(str(folder.path))
+            yield folder
+    else:
+        yield RunFolder(Path(processes.share("")))
+
+
+@contextmanager
+def told_how_to_go_on(trainer: Trainer) -> Iterator[None]:
+    """Whatever stops the training, the last good checkpoint is named."""
+    try:
+        yield
+    except BaseException:
+        steps = trainer.checkpoints.steps()
+        if steps and trainer.processes.is_main:
+            path = trainer.checkpoints.folder(steps[-1])
+            print(
+                f"The last checkpoint is {path}. Go on with:\n"
+                f"  {command()} --resume {trainer.folder.path}",
+                file=sys.stderr,
+            )
+        raise
 
 
 def describe_start(trainer: Trainer, machine: Machine) -> str:

@@ -17,6 +17,7 @@ unfinished folder that the next start removes. Nothing is ever unpickled.
 
 import hashlib
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,9 +35,11 @@ from transformer.errors import UserError
 from transformer.model import DecoderOnlyTransformer
 from transformer.model_file import FILE_NAME as MODEL
 from transformer.model_file import write_model_file
-from transformer.run_folder import read_json, write_json, write_whole
+from transformer.run_folder import write_json, write_whole
+from transformer.saved_values import Saved, read_saved
 
 MOMENTS, STATE = "training_state.safetensors", "training_state.json"
+FOLDER = re.compile(r"checkpoint-(\d{8,16})", re.ASCII)
 MEANS = ("exp_avg", "exp_avg_sq", "step")
 
 
@@ -60,14 +63,40 @@ def take_snapshot(model: nn.Module, optimizer: Optimizer) -> Snapshot:
 
 
 def restore(model: nn.Module, optimizer: Optimizer, snapshot: Snapshot) -> None:
-    """The inverse of `take_snapshot`."""
+    """The inverse of `take_snapshot`.
+
+    Raises:
+        UserError: it was taken of a model with other tensors.
+    """
+    parameters = dict(model.named_parameters())
+    _check_shapes(parameters, snapshot)
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for name, parameter in parameters.items():
             parameter.copy_(_like(parameter, snapshot.weights[name]))
-            for kind in MEANS:
+            for kind in MEANS if snapshot.moments else ():  # none before the first update
                 saved = snapshot.moments[f"{kind}.{name}"]
                 place = parameter if kind != "step" else saved
                 optimizer.state[parameter][kind] = _like(place, saved)
+
+
+def _check_shapes(parameters: dict[str, nn.Parameter], snapshot: Snapshot) -> None:
+    expected = {name: list(parameter.shape) for name, parameter in parameters.items()}
+    moments = {
+        f"{kind}.{name}": [] if kind == "step" else shape
+        for kind in MEANS
+        for name, shape in expected.items()
+    }
+    for wanted, saved in ((expected, snapshot.weights), (moments, snapshot.moments)):
+        if not saved and wanted is moments:
+            continue
+        for name in sorted(wanted.keys() | saved.keys()):
+            ours = wanted.get(name, "nothing")
+            found = list(saved[name].shape) if name in saved else "nothing"
+            if found != ours:
+                raise UserError(
+                    f"the checkpoint does not fit the model that config.json describes: {name} has "
+                    f"the shape {found} in the checkpoint, {ours} in the model"
+                )
 
 
 def _whole(tensor: Tensor) -> Tensor:
@@ -93,9 +122,9 @@ class Checkpoints:
         return self.run / f"checkpoint-{step:08d}"
 
     def steps(self) -> list[int]:
-        """Steps of which there is a checkpoint, in order."""
-        names = (path.name for path in self.run.glob("checkpoint-*"))
-        return sorted(int(name.removeprefix("checkpoint-")) for name in names)
+        """Steps of which there is a checkpoint, in order. Copies under other names do not count."""
+        found = (checkpoint_step(path) for path in self.run.glob("checkpoint-*") if path.is_dir())
+        return sorted(step for step in found if step is not None)
 
     def write(
         self,
@@ -133,7 +162,18 @@ class Checkpoints:
     def _prune(self, best_step: int | None) -> None:
         for step in self.steps()[: -self.keep]:
             if step != best_step:
-                shutil.rmtree(self.folder(step))
+                self._remove(step)
+
+    def _remove(self, step: int) -> None:
+        """Under another name first: a process killed in between leaves no half checkpoint."""
+        folder = self.folder(step)
+        if folder.is_symlink():
+            folder.unlink()  # what it points to is not ours
+            return
+        unfinished = self.run / f".unfinished-{folder.name}"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        os.replace(folder, unfinished)
+        shutil.rmtree(unfinished)
 
     def read(self, step: int) -> tuple[Snapshot, dict[str, Any]]:
         """A checkpoint, its files compared with their hashes.
@@ -142,14 +182,15 @@ class Checkpoints:
             UserError: it is damaged or incomplete.
         """
         folder = self.folder(step)
-        state = read_json(folder / STATE)
-        if state.get("version") != 1:
-            raise UserError(f"{folder} has version {state.get('version')!r}, this program reads 1")
-        for name, expected in state["sha256"].items():
+        saved = read_saved(folder / STATE)
+        _check_state(saved, step)
+        hashes = saved.section("sha256")
+        for name in (MODEL, MOMENTS):
+            expected = hashes.take(name, str)
             if not (folder / name).is_file() or _hash(folder / name) != expected:
                 raise UserError(f"{folder / name} is missing or damaged")
         try:
-            return Snapshot(load_file(folder / MODEL), load_file(folder / MOMENTS)), state
+            return Snapshot(load_file(folder / MODEL), load_file(folder / MOMENTS)), saved.values
         except SafetensorError as error:
             raise UserError(f"{folder} is damaged: {error}") from error
 
@@ -170,10 +211,35 @@ class Checkpoints:
 
     def forget_after(self, step: int) -> None:
         """Remove unfinished folders and checkpoints after `step`: they will be made again."""
-        for path in self.run.glob(".unfinished-*"):
+        for path in self.run.glob(".unfinished-checkpoint-*"):
             shutil.rmtree(path)
         for later in (s for s in self.steps() if s > step):
-            shutil.rmtree(self.folder(later))
+            self._remove(later)
+
+
+def checkpoint_step(folder: Path) -> int | None:
+    """The step in the name of a checkpoint's folder; None where it is not named as one."""
+    match = FOLDER.fullmatch(folder.name)
+    return int(match[1]) if match and folder.name == f"checkpoint-{int(match[1]):08d}" else None
+
+
+def _check_state(saved: Saved, step: int) -> None:
+    """
+    Raises:
+        UserError: something that a training needs to go on is missing or impossible.
+    """
+    if saved.take("version", int) != 1:
+        raise UserError(
+            f"{saved.where} has version {saved.values['version']}, this program reads 1"
+        )
+    if saved.take("step", int, least=0) != step:
+        raise UserError(f"{saved.where} is of step {saved.values['step']}, its folder of {step}")
+    for name in ("tokens", "skipped"):
+        saved.take(name, int, least=0)
+    saved.take("best_step", int | None, least=1)
+    saved.take("best_loss", float | None, least=0, default=None)  # older ones do not have it
+    saved.take("source_fingerprint", str)
+    saved.take("source_state", dict)
 
 
 def _hash(path: Path) -> str:

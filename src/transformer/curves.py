@@ -1,10 +1,13 @@
 """curves.png: the losses of a run, its learning rate and, on toy stories, its copying head."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
+from transformer.errors import UserError
 from transformer.metrics_log import Record, evaluations
 
+ENDINGS = (".png", ".svg", ".pdf", ".jpg")
 SMOOTHING = 0.98  # of the thin curve of single steps, as an exponential mean
 
 
@@ -22,14 +25,33 @@ def draw_curves(records: list[Record], path: Path, title: str) -> None:
     panels: Any = figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=heights)
     losses, below = panels[0, 0], panels[-1, 0]
     _draw_losses(losses, steps, judged)
-    losses.set(ylabel="nats per token", title=title)
+    losses.set(ylabel="nats per token")
+    losses.set_title(title, parse_math=False)  # a $ in a name is a $
     if copying:
         scores = [r["induction"] for r in copying]
         below.plot([r["step"] for r in copying], scores, color="tab:purple", marker=".")
         below.set(ylabel="induction score\nof the best head", ylim=(0, 1))
         below.grid(alpha=0.3)
     below.set_xlabel("optimiser step")
-    figure.savefig(path)
+    save_picture(figure, path)
+
+
+def check_picture(path: Path) -> None:
+    """
+    Raises:
+        UserError: no picture can be written to `path`.
+    """
+    if path.is_dir():
+        raise UserError(f"--output {path} is a folder: give the file of the picture")
+    if path.suffix.lower() not in ENDINGS:
+        raise UserError(f"--output {path} must end in one of {', '.join(ENDINGS)}")
+
+
+def save_picture(figure: Any, path: Path) -> None:
+    """Characters that the font does not have become boxes, without a warning for each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(path)
 
 
 def _draw_losses(axes: Any, steps: list[Record], judged: list[Record]) -> None:

@@ -117,8 +117,8 @@ class FineWebSource:
         rows = group_rows(
             blocks, start, batch_size * world_size, self.seq_length, on_visit=self.text.build_around
         )
-        for group in rows:
-            yield self._batch(group, rank * batch_size, (rank + 1) * batch_size)
+        own = rank * batch_size, (rank + 1) * batch_size
+        return (self._batch(group, *own) for group in rows)
 
     def validation_batches(
         self, *, batch_size: int, rank: int = 0, world_size: int = 1

@@ -1,21 +1,41 @@
 """metrics.jsonl: one JSON object per line, for each step and each evaluation.
 
 JSON Lines survives a crash: a line is either there or it is the torn last one, which is
-dropped. Floats are written with all their digits, so what is read is what was measured.
+dropped. A damaged line in between costs that line alone. Floats are written with all their
+digits, so what is read is what was measured.
 """
 
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from transformer.errors import UserError
 from transformer.run_folder import write_whole
+from transformer.saved_values import Saved, parse_saved
 
 Record = dict[str, Any]
+Report = Callable[[str], object]
+
+STEP: dict[str, Any] = {
+    "tokens": int,
+    "epoch": float,
+    "train_loss": float | None,
+    "learning_rate": float,
+    "grad_norm": float | None,
+    "tokens_per_second": float,
+}
+EVALUATION: dict[str, Any] = {
+    "epoch": float,
+    "train_loss": float | None,
+    "val_loss": float | None,
+    "val_perplexity": float | None,
+    "status": str,
+}
+MEASURED_SOMEWHERE = ("floor", "induction")  # on toy stories
 
 
 class MetricsLog:
@@ -31,7 +51,7 @@ class MetricsLog:
 
     def append(self, record: Record) -> None:
         """Write one line; what is not a finite number becomes null."""
-        self._file.write(json.dumps({name: _finite(v) for name, v in record.items()}) + "\n")
+        self._file.write(json.dumps({name: finite(v) for name, v in record.items()}) + "\n")
         self._file.flush()
         if self._board is not None:
             kind = "validation" if is_evaluation(record) else "training"
@@ -58,26 +78,43 @@ def _open_board(folder: Path, step: int) -> Any:
     return SummaryWriter(str(folder), purge_step=step + 1)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """What JSON can hold of a measured value: null for what is not a finite number."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def read_metrics(path: Path) -> list[Record]:
-    """All whole lines of a metrics.jsonl; none if there is no such file."""
+def read_metrics(path: Path, report: Report = lambda warning: None) -> list[Record]:
+    """All good lines of a metrics.jsonl; none if there is no such file.
+
+    The torn last line of a killed run is left out without a word. `report` is told of every
+    other line that is not what this program writes.
+    """
     if not path.exists():
         return []
     records: list[Record] = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, 1):
         try:
-            records.append(json.loads(line))
-        except ValueError:
-            break  # the torn last line of a killed run
+            records.append(_checked(parse_saved(line, f"{path}, line {number}")))
+        except UserError as error:
+            if number < len(lines):  # what comes after the last line break is torn, or nothing
+                report(f"warning: {error}; this line is left out")
     return records
 
 
-def cut_back(path: Path, step: int) -> list[Record]:
-    """Drop what lies after `step`, and return what remains."""
-    kept = [record for record in read_metrics(path) if record["step"] <= step]
+def _checked(saved: Saved) -> Record:
+    """The record, if it has what a step or an evaluation has."""
+    saved.take("step", int, least=1)
+    for name, kind in (EVALUATION if is_evaluation(saved.values) else STEP).items():
+        saved.take(name, kind, least=0)
+    for name in MEASURED_SOMEWHERE:
+        saved.take(name, float | None, least=0, default=None)
+    return saved.values
+
+
+def cut_back(path: Path, step: int, report: Report) -> list[Record]:
+    """Drop what lies after `step` and what is damaged, and return what remains."""
+    kept = [record for record in read_metrics(path, report) if record["step"] <= step]
     write_whole(path, "".join(json.dumps(record) + "\n" for record in kept))
     return kept
 
@@ -98,13 +135,17 @@ def evaluations(records: Iterable[Record]) -> list[Record]:
 
 
 class History:
-    """What a training has to remember of its metrics: the evaluations, and the training loss
-    since the last of them. It is rebuilt from metrics.jsonl on resume, so it needs no place
-    in a checkpoint, and it does not grow with the number of steps.
+    """What a training has to remember of its metrics: the evaluations, the best of them, and the
+    training loss since the last. It is rebuilt from metrics.jsonl on resume, and it does not
+    grow with the number of steps. Which evaluation was the best also stands in the checkpoint,
+    because a checkpoint is deleted or kept by it: see `trust`.
     """
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
         self.evaluations: list[Record] = []
+        self.best_step: int | None = None
+        """Of the first evaluation with the lowest validation loss."""
+        self.best_loss = math.inf
         self._tokens = 0  # of the last step
         self._sum, self._weight = 0.0, 0
         for record in records:
@@ -113,13 +154,29 @@ class History:
     def add(self, record: Record) -> None:
         """Take note of the next line."""
         if is_evaluation(record):
-            self.evaluations.append({name: _finite(v) for name, v in record.items()})
+            self.evaluations.append({name: finite(v) for name, v in record.items()})
             self._sum, self._weight = 0.0, 0
+            loss = self.evaluations[-1]["val_loss"]
+            if loss is not None and loss < self.best_loss:
+                self.best_step, self.best_loss = record["step"], loss
         else:
-            loss, n = _finite(record["train_loss"]), record["tokens"] - self._tokens
+            loss, n = finite(record["train_loss"]), record["tokens"] - self._tokens
             if loss is not None:
                 self._sum, self._weight = self._sum + n * loss, self._weight + n
             self._tokens = record["tokens"]
+
+    def trust(self, best_step: int | None, best_loss: float | None) -> None:
+        """The best evaluation as a checkpoint names it, whatever is left of metrics.jsonl.
+
+        Where its loss is not known (its line is lost, and the checkpoint is of a time when
+        checkpoints did not hold it), no other can be called better: it stays the best.
+        """
+        if best_step == self.best_step:
+            return
+        losses = {record["step"]: record["val_loss"] for record in self.evaluations}
+        known = best_loss if best_loss is not None else losses.get(best_step)
+        unknown = math.inf if best_step is None else -math.inf
+        self.best_step, self.best_loss = best_step, unknown if known is None else known
 
     @property
     def train_loss(self) -> float:
@@ -128,15 +185,14 @@ class History:
 
     @property
     def best(self) -> Record | None:
-        """The first evaluation with the lowest validation loss."""
-        judged = [record for record in self.evaluations if record["val_loss"] is not None]
-        return min(judged, key=lambda record: float(record["val_loss"]), default=None)
+        """The record of the best evaluation; None where its line is lost."""
+        return next((r for r in self.evaluations if r["step"] == self.best_step), None)
 
     @property
     def evaluations_since_best(self) -> int:
         """How many evaluations in a row brought no improvement."""
-        best = self.best
-        return sum(best is None or r["step"] > best["step"] for r in self.evaluations)
+        best = self.best_step
+        return sum(best is None or r["step"] > best for r in self.evaluations)
 
     def curve(self, name: str) -> list[float]:
         """One value of all evaluations, leaving out those that were not finite."""

@@ -15,14 +15,24 @@ LONG = 24 * 3600.0  # seconds; a training that takes longer gets a hint
 LINE_EVERY = 10.0  # seconds between lines where there is no terminal to draw a bar on
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise  # rich calls this where it handles the error, and would exit
+
+
 class Reporter:
-    """Prints for one process of several: rank 0 speaks, the others are silent."""
+    """Prints for one process of several: rank 0 speaks, the others are silent.
+
+    Where printing fails (the reader of a pipe is gone, the disk of a log is full), `failure` says
+    so and nothing more is printed; the trainer takes it as a request to save and stop.
+    """
 
     def __init__(self, speaks: bool = True) -> None:
         self.total_steps = self._start_step = self._shown = 0
         self._start_time = self._last_line = 0.0
         self._notice = ""
-        self.console = Console(quiet=not speaks, highlight=False, soft_wrap=True)
+        self.failure: OSError | None = None
+        self.console = _Console(quiet=not speaks, highlight=False, soft_wrap=True)
         self._bar = Progress(
             TextColumn("step"),
             MofNCompleteColumn(),
@@ -52,8 +62,11 @@ class Reporter:
 
     def say(self, text: str) -> None:
         """Print lines above the bar."""
-        self.console.print(text, markup=False)
-        sys.stdout.flush()
+        try:
+            self.console.print(text, markup=False)
+            sys.stdout.flush()
+        except OSError as error:
+            self.failure, self.console.quiet = self.failure or error, True
 
     def notice(self, text: str) -> None:
         """News from another thread (a download): a warning is printed, the rest stands at the

@@ -13,19 +13,19 @@ Files are replaced whole: written under another name, flushed to the disk, renam
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from filelock import FileLock, Timeout
 
 from transformer.config import TrainingConfig
 from transformer.errors import UserError
+from transformer.saved_values import Saved, read_saved
 
-EARLIEST = (".lock", "tokenizer.json")  # there before config.json, if a start was cut short
+LONGEST_NAME = 255  # bytes, on almost every file system
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,11 @@ class RunFolder:
         return self.path / "tokenizer.json"
 
     @property
+    def new_tokenizer(self) -> Path:
+        """Where the tokenizer waits until all that a new run needs is there."""
+        return self.path / ".tokenizer.json.new"
+
+    @property
     def metrics(self) -> Path:
         return self.path / "metrics.jsonl"
 
@@ -53,15 +58,6 @@ class RunFolder:
     @property
     def samples(self) -> Path:
         return self.path / "samples.md"
-
-    @contextmanager
-    def removed_unless_started(self) -> Iterator[None]:
-        """A new folder goes again if what it was made for cannot start (a wrong path, say)."""
-        try:
-            yield
-        except UserError:
-            shutil.rmtree(self.path, ignore_errors=True)
-            raise
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -80,31 +76,24 @@ class RunFolder:
             lock.release()
 
 
-def create(runs_dir: Path, name: str | None, dataset: str, overwrite: bool) -> RunFolder:
-    """A new folder: `name`, or the first free of dataset-1, dataset-2, …
-
-    Raises:
-        UserError: it exists and may not be overwritten, or `name` is not a plain name.
+def check_name(name: str) -> None:
     """
-    if name is not None and (Path(name).name != name or name.startswith(".")):
-        raise UserError(f"--name is the name of a folder in {runs_dir}, but is {name!r}")
-    if name is None:
-        taken = (path.name for path in runs_dir.glob(f"{dataset}-*"))
-        numbers = [int(end) for end in (t.rpartition("-")[2] for t in taken) if end.isdecimal()]
-        name = f"{dataset}-{max(numbers, default=0) + 1}"
-    path = runs_dir / name
-    if path.exists():
-        if not overwrite:
-            raise UserError(
-                f"{path} exists: choose another --name, continue it with --resume {path}, "
-                "or replace it with --overwrite"
-            )
-        ours = {"config.json", *EARLIEST}.intersection(p.name for p in path.iterdir())
-        if not ours and any(path.iterdir()):
-            raise UserError(f"{path} is not a run of this program; it is not overwritten")
-        shutil.rmtree(path)
-    path.mkdir(parents=True)
-    return RunFolder(path)
+    Raises:
+        UserError: no folder can have this name, or it would be another folder than a new one.
+    """
+    separators = {os.sep, os.altsep} - {None}
+    if not name or name.startswith(".") or separators.intersection(name):
+        problem = "must be the name of a folder: not empty, without / and with no dot in front"
+    elif any(ord(character) < 32 or ord(character) == 127 for character in name):
+        problem = "must have no control characters"
+    elif any(0xD800 <= ord(character) < 0xE000 for character in name):
+        problem = "must be text, but some of it cannot be read in this terminal's encoding"
+    elif len(name.encode()) > LONGEST_NAME:
+        problem = f"must be at most {LONGEST_NAME} bytes long ({len(name.encode())} are too many)"
+    else:
+        return
+    shown = repr(name) if len(name) <= 60 else repr(name[:57] + "...")
+    raise UserError(f"--name {problem}; it is {shown}")
 
 
 def find(runs_dir: Path, name: str | None, resume: Path | None) -> tuple[RunFolder, Path | None]:
@@ -116,11 +105,13 @@ def find(runs_dir: Path, name: str | None, resume: Path | None) -> tuple[RunFold
     if resume is not None:
         for path in (resume, runs_dir / resume):
             if (path / "training_state.json").is_file():
+                path = path if path.name else path.resolve()
                 return RunFolder(path.parent), path
             if (path / "config.json").is_file():
                 return RunFolder(path), None
         raise UserError(f"--resume {resume}: no run and no checkpoint there")
     if name is not None:
+        check_name(name)
         if not (runs_dir / name / "config.json").is_file():
             raise UserError(f"there is no run {name} in {runs_dir} to resume")
         return RunFolder(runs_dir / name), None
@@ -138,7 +129,7 @@ def find_group(runs_dir: Path, group: str) -> RunFolder | None:
 
 def _group(config: Path) -> str | None:
     try:
-        return read_json(config).get("group")
+        return read_saved(config).take("group", str)
     except UserError:
         return None  # a damaged run is not the one that was being trained
 
@@ -162,19 +153,6 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     write_whole(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Raises: UserError: missing, or not a JSON object."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"there is no {path}") from None
-    except (ValueError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is damaged: {error}") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path} is damaged: not a JSON object")
-    return value
-
-
 def config_to_json(config: TrainingConfig) -> dict[str, Any]:
     """A dictionary of JSON values from which `config_from_json` makes the same again."""
     plain = {field.name: getattr(config, field.name) for field in fields(config)}
@@ -182,17 +160,21 @@ def config_to_json(config: TrainingConfig) -> dict[str, Any]:
     return {name: str(v) if isinstance(v, Path) else v for name, v in plain.items()}
 
 
-def config_from_json(values: dict[str, Any]) -> TrainingConfig:
-    """The inverse of `config_to_json`.
+def config_from_json(saved: Saved) -> TrainingConfig:
+    """The inverse of `config_to_json`. A field that a run did not have yet takes its default.
 
     Raises:
-        UserError: fields are missing or unknown.
+        UserError: a field is unknown or has an impossible value; names both.
     """
-    known = {field.name for field in fields(TrainingConfig)}
-    if values.keys() != known:
-        odd = ", ".join(sorted(values.keys() ^ known))
-        raise UserError(f"the saved configuration has missing or unknown fields: {odd}")
-    read = dict(values, text=tuple(map(Path, values["text"])))
-    if values["cache_dir"] is not None:
-        read["cache_dir"] = Path(values["cache_dir"])
-    return TrainingConfig(**read)
+    kinds = get_type_hints(TrainingConfig)
+    unknown = sorted(saved.values.keys() - kinds.keys())
+    if unknown:
+        raise UserError(
+            f"{saved.where} has a field that this program does not know: {', '.join(unknown)}"
+        )
+    defaults = {field.name: field.default for field in fields(TrainingConfig)}
+    read = {name: saved.take(name, kinds[name], default=defaults[name]) for name in defaults}
+    try:
+        return TrainingConfig(**read)
+    except UserError as error:
+        raise UserError(f"{saved.where}: {error}") from None

@@ -27,6 +27,15 @@ FLOOR = 0.1  # share of the peak that remains at the end
 
 
 @dataclass(frozen=True)
+class Plan:
+    """How many steps, and over how many of them the learning rate falls."""
+
+    steps_per_epoch: int
+    total_steps: int
+    schedule_steps: int
+
+
+@dataclass(frozen=True)
 class WarmupCosine:
     """The learning rate of each step; see the picture above.
 

@@ -12,8 +12,7 @@ not been.
 
 import time
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, suppress
 from itertools import islice
 from typing import Any
 
@@ -25,13 +24,13 @@ from transformer.config import TrainingConfig
 from transformer.curves import draw_curves
 from transformer.data.batch import Batch, State
 from transformer.errors import UserError
-from transformer.metrics_log import History, MetricsLog, Record, cut_back, read_metrics
+from transformer.metrics_log import History, MetricsLog, Record, cut_back, finite, read_metrics
 from transformer.model import DecoderOnlyTransformer
 from transformer.optimizer import adamw, set_learning_rate
 from transformer.processes import Processes
 from transformer.progress import Reporter, describe
 from transformer.run_folder import RunFolder
-from transformer.scheduler import warmup_cosine
+from transformer.scheduler import Plan, warmup_cosine
 from transformer.signals import StopRequest
 from transformer.sources import Source
 from transformer.training_utils import GradientAccumulator, Update, perplexity, training_status
@@ -39,15 +38,6 @@ from transformer.validation import induction_score, seed_dropout, validation_los
 
 CURVES_EVERY = 30.0  # seconds, at least, between two drawings of curves.png
 MOST_SKIPPED = 3  # steps in a row that are not finite, after which training stops
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How many steps, and over how many of them the learning rate falls."""
-
-    steps_per_epoch: int
-    total_steps: int
-    schedule_steps: int
 
 
 class Trainer:
@@ -85,11 +75,17 @@ class Trainer:
         self.checkpoints = Checkpoints(folder.path, config.keep)
         self.step = self.tokens = self.skipped = 0
         self.saved_step: int | None = None
+        self.best: tuple[int | None, float | None] = None, None  # step and loss, if resumed
         self.source_state: State | None = None
+        self.batches = self._open_batches()
         self._drawn_at = time.monotonic()
 
     def restore(self, snapshot: Snapshot, state: dict[str, Any]) -> None:
-        """Continue from a checkpoint."""
+        """Continue from a checkpoint that `Checkpoints` has read.
+
+        Raises:
+            UserError: it does not fit this model or this data.
+        """
         if state["source_fingerprint"] != self.source.fingerprint:
             raise UserError(
                 "the data is not what this run was trained on: its fingerprint is "
@@ -98,7 +94,17 @@ class Trainer:
         restore(self.model, self.optimizer, snapshot)
         self.step = self.saved_step = state["step"]
         self.tokens, self.skipped = state["tokens"], state["skipped"]
+        self.best = state["best_step"], state.get("best_loss")
         self.source_state = state["source_state"]
+        self.batches = self._open_batches()
+
+    def _open_batches(self) -> Iterator[Batch]:
+        return self.source.train_batches(
+            batch_size=self.config.batch_size,
+            rank=self.processes.rank,
+            world_size=self.processes.world_size,
+            state=self.source_state,
+        )
 
     def train(self) -> str:
         """Train to the end or until asked to stop.
@@ -109,11 +115,12 @@ class Trainer:
         is_main = self.processes.is_main
         if is_main:
             self.checkpoints.forget_after(self.step)
-            cut_back(self.folder.metrics, self.step)
+            cut_back(self.folder.metrics, self.step, self.reporter.say)
             samples.cut_back(self.folder.samples, self.step)
         self.processes.wait()
         self.reporter.begin(self.step, self.plan.total_steps)
         self.history = History(read_metrics(self.folder.metrics))
+        self.history.trust(*self.best)
         with (
             StopRequest() as stop,
             self.reporter,
@@ -134,17 +141,11 @@ class Trainer:
         return MetricsLog(self.folder.metrics, board, self.step)
 
     def _loop(self, stop: StopRequest) -> str:
-        batches = self.source.train_batches(
-            batch_size=self.config.batch_size,
-            rank=self.processes.rank,
-            world_size=self.processes.world_size,
-            state=self.source_state,
-        )
         reason = "finished"
         while self.step < self.plan.total_steps and reason == "finished":
-            self._one_step(batches)
+            self._one_step()
             improved = self._is_time_to_evaluate() and self._evaluate()
-            if self.processes.any(stop.requested):
+            if self.processes.any(stop.requested or self.reporter.failure is not None):
                 reason = "interrupted"
             elif self._is_out_of_patience():
                 reason = "patience"
@@ -153,13 +154,26 @@ class Trainer:
             self._save()
         if self.saved_step != self.step:
             self._save()
+        if self.reporter.failure is not None:
+            raise self.reporter.failure
         return reason
 
-    def _one_step(self, batches: Iterator[Batch]) -> None:
+    def _next_batches(self) -> list[Batch]:
+        """The micro-batches of a step. Where they do not come (no network, a full disk), one
+        process saves what it has; several could not, for the others do not know of it."""
+        try:
+            return list(islice(self.batches, self.accumulator.accumulation_steps))
+        except (OSError, UserError):
+            if self.step and self.processes.world_size == 1:
+                with suppress(OSError):
+                    self._save()
+            raise
+
+    def _one_step(self) -> None:
         start = time.perf_counter()
         step = self.step + 1
         set_learning_rate(self.optimizer, self.schedule(step))
-        taken = list(islice(batches, self.accumulator.accumulation_steps))
+        taken = self._next_batches()
         pairs = [(b.inputs.to(self.device), b.targets.to(self.device)) for b in taken]
         world, rank = self.processes.world_size, self.processes.rank
         update = self.accumulator.step(
@@ -233,8 +247,7 @@ class Trainer:
             record["induction"] = induction_score(self.model, self.source.tokenizer)
         self._record(record)
         self._show_evaluation(record)
-        best = self.history.best
-        return best is not None and best["step"] == self.step
+        return self.history.best_step == self.step
 
     def _show_evaluation(self, record: Record) -> None:
         self.reporter.say(describe(record))
@@ -260,12 +273,13 @@ class Trainer:
         if self.saved_step == self.step:
             return
         snapshot = take_snapshot(self.model, self.optimizer)
-        best = self.history.best
+        history = self.history
         state = {
             "step": self.step,
             "tokens": self.tokens,
             "skipped": self.skipped,
-            "best_step": best and best["step"],
+            "best_step": history.best_step,
+            "best_loss": finite(history.best_loss),
             "source_state": self.source_state,
             "source_fingerprint": self.source.fingerprint,
         }

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from transformer.checkpoint import Checkpoints
+from transformer.checkpoint import Checkpoints, checkpoint_step
 from transformer.config import ModelConfig, TrainingConfig, flag
 from transformer.device import Machine
 from transformer.errors import UserError
@@ -21,15 +21,11 @@ from transformer.objective import LossModule
 from transformer.parallel import in_parallel
 from transformer.processes import Processes
 from transformer.progress import Reporter
-from transformer.run_folder import (
-    RunFolder,
-    config_from_json,
-    config_to_json,
-    read_json,
-    write_json,
-)
+from transformer.run_folder import RunFolder, config_from_json, config_to_json
+from transformer.saved_values import read_saved
+from transformer.scheduler import Plan
 from transformer.sources import Source, open_source
-from transformer.trainer import Plan, Trainer
+from transformer.trainer import Trainer
 
 MAY_CHANGE = {
     *("device", "mps", "workers", "cache_dir", "hub_endpoint", "max_cached_shards", "text"),
@@ -41,10 +37,7 @@ MAY_CHANGE = {
 
 def saved_config(folder: RunFolder) -> TrainingConfig:
     """The configuration of a run, what `auto` chose included."""
-    try:
-        return config_from_json(read_json(folder.config)["training"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{folder.config} is damaged: {error}") from error
+    return config_from_json(read_saved(folder.config).section("training"))
 
 
 def check_resumable(saved: TrainingConfig, given: TrainingConfig) -> None:
@@ -81,9 +74,11 @@ def build(
     folder: RunFolder,
     processes: Processes,
     *,
+    is_resumed: bool = False,
     new_schedule: bool = False,
 ) -> Trainer:
-    """Everything a training needs, and config.json written: what resumes or repeats it."""
+    """Everything a training needs. Of the run's folder only the tokenizer is written: a new one
+    under its own name in a resumed run (if it has none), aside in a new run."""
     config.check_data()
     if config.accumulation_steps % processes.world_size:
         raise UserError(
@@ -91,17 +86,18 @@ def build(
             f"processes, so it must be divisible by their number, {processes.world_size}"
         )
     reporter = Reporter(speaks=processes.is_main)
+    tokenizer_file = folder.tokenizer if is_resumed else folder.new_tokenizer
     with processes.main_first():
-        source = open_source(config, folder.tokenizer, reporter.notice)
-    before = read_json(folder.config) if folder.config.exists() else {}
-    kept = None if new_schedule else before.get("plan", {}).get("schedule_steps")
+        source = open_source(config, tokenizer_file, reporter.notice)
+    kept = None
+    if is_resumed and not new_schedule:
+        saved_plan = read_saved(folder.config).section("plan")
+        kept = saved_plan.take("schedule_steps", int, least=1)
     plan = make_plan(config, source, kept)
     model = build_model(config, source.tokenizer.vocab_size)
     device = machine.torch_device(processes.local_rank)
     objective = LossModule(model.to(device), bf16=machine.bf16, compiled=machine.compiled)
     wrapped = in_parallel(objective, config.parallel, processes)
-    if processes.is_main:
-        write_json(folder.config, _description(config, plan, source, model, processes))
     return Trainer(config, plan, source, wrapped, model, folder, processes, reporter)
 
 
@@ -121,23 +117,19 @@ def build_model(config: TrainingConfig, vocab_size: int) -> DecoderOnlyTransform
     )
 
 
-def _description(
-    config: TrainingConfig,
-    plan: Plan,
-    source: Source,
-    model: DecoderOnlyTransformer,
-    processes: Processes,
-) -> dict[str, Any]:
+def description(trainer: Trainer) -> dict[str, Any]:
+    """config.json: what resumes or repeats the run."""
+    model, source = trainer.model, trainer.source
     return {
-        "training": config_to_json(config),
+        "training": config_to_json(trainer.config),
         "model": asdict(model.config),
         "parameters": sum(p.numel() for p in model.parameters()),
-        "plan": asdict(plan),
+        "plan": asdict(trainer.plan),
         "data": {"fingerprint": source.fingerprint, "floor": source.floor},
         "tokenizer": {"name": source.tokenizer.name, "fingerprint": source.tokenizer.fingerprint},
         "versions": {"torch": torch.__version__},
         "threads": torch.get_num_threads(),
-        "group": processes.group,
+        "group": trainer.processes.group,
     }
 
 
@@ -149,7 +141,13 @@ def load_checkpoint(trainer: Trainer, chosen: Path | None) -> list[str]:
     """
     checkpoints = Checkpoints(trainer.folder.path)
     if chosen is not None:
-        trainer.restore(*checkpoints.read(int(chosen.name.removeprefix("checkpoint-"))))
+        step = checkpoint_step(chosen)
+        if step is None:
+            raise UserError(
+                f"--resume {chosen}: a run's checkpoints have names like checkpoint-00000100; "
+                "give the copy the name of its step, then it can be resumed"
+            )
+        trainer.restore(*checkpoints.read(step))
         return []
     found = checkpoints.read_newest()
     if found is None:
@@ -157,3 +155,19 @@ def load_checkpoint(trainer: Trainer, chosen: Path | None) -> list[str]:
     snapshot, state, warnings = found
     trainer.restore(snapshot, state)
     return warnings
+
+
+def check_left_to_train(trainer: Trainer) -> list[str]:
+    """A note where a resumed run is at its end already.
+
+    Raises:
+        UserError: it is beyond the end that was asked for.
+    """
+    step, total = trainer.step, trainer.plan.total_steps
+    if step < total:
+        return []
+    path = trainer.folder.path
+    told = f"{path} is at step {step:,} already: of {total:,} steps nothing is left to train"
+    if step > total:
+        raise UserError(f"{told}; ask for more with --steps or --epochs")
+    return [f"{told} (more: --steps or --epochs)"]

@@ -6,10 +6,30 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from transformer.errors import UserError
+from transformer.saved_values import Saved
+
 IGNORED = -100  # a target that is not asked: it adds nothing to the loss
 
 State = dict[str, Any]
 """A JSON-able position in a data stream."""
+
+
+def saved_position(state: State, fingerprint: str, *names: str) -> list[int]:
+    """The counters `names` of a position that a source saved.
+
+    Raises:
+        UserError: it was saved by a source with another fingerprint, or is no position at all.
+    """
+    saved = Saved("the saved position in the data", state)
+    found = saved.take("fingerprint", str)
+    if found != fingerprint:
+        raise UserError(
+            f"the saved position belongs to other data: its fingerprint is {found!r}, that of this "
+            f"data {fingerprint!r}; the text or repository, its revision, the tokenizer, "
+            "--seq-length and --seed must be the same"
+        )
+    return [saved.take(name, int, least=0) for name in names]
 
 
 @dataclass(frozen=True)
@@ -40,7 +60,11 @@ class BatchSource(Protocol):
         self, *, batch_size: int, rank: int = 0, world_size: int = 1, state: State | None = None
     ) -> Iterator[Batch]:
         """Endless. `batch_size` rows for this rank; rank r of a world of N takes rows
-        r·batch_size … of each global batch of N·batch_size consecutive sequences."""
+        r·batch_size … of each global batch of N·batch_size consecutive sequences.
+
+        Raises:
+            UserError: at once, if `state` is not a position in this data.
+        """
         ...
 
     def validation_batches(

@@ -17,7 +17,7 @@ is five small numbers, and going to it means reading one block.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from transformer.data.batch import State
+from transformer.data.batch import State, saved_position
 from transformer.data.packing import Tokens, permutation
 from transformer.data.shard import Shard
 from transformer.errors import UserError
@@ -53,16 +53,10 @@ def position_of(state: State, fingerprint: str) -> Position:
     """The place that a state names.
 
     Raises:
-        UserError: the state was saved by a source with another fingerprint.
+        UserError: the state was saved by a source with another fingerprint, or is damaged.
     """
-    if state.get("fingerprint") != fingerprint:
-        raise UserError(
-            f"the saved place belongs to other data: its fingerprint is "
-            f"{state.get('fingerprint')!r}, that of this data set {fingerprint!r} (repository, "
-            "revision, path, column, tokenizer, split, sequence length and seed must be the same)"
-        )
     names = ("pass", "shard", "block", "sequence", "sequences_seen")
-    return Position(*(int(state[name]) for name in names))
+    return Position(*saved_position(state, fingerprint, *names))
 
 
 @dataclass(frozen=True)

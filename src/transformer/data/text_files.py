@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from pyarrow import types
 from pyarrow.lib import ArrowException
 
-from transformer.data.batch import IGNORED, Batch, State
+from transformer.data.batch import IGNORED, Batch, State, saved_position
 from transformer.data.packing import count_windows, endless_order, permutation, to_batch, windows
 from transformer.data.text_split import Side, TextSplit, split_documents
 from transformer.data.token_cache import VERSION, token_streams
@@ -122,8 +122,13 @@ class TextFilesSource:
     def train_batches(
         self, *, batch_size: int, rank: int = 0, world_size: int = 1, state: State | None = None
     ) -> Iterator[Batch]:
-        """Endless; see `BatchSource`. Raises UserError for the state of another source."""
-        seen = self._sequences_seen(state)
+        """Endless; see `BatchSource`."""
+        position = [0] if state is None else saved_position(state, self.fingerprint, "sequences")
+        return self._train_batches(position[0], batch_size, rank, world_size)
+
+    def _train_batches(
+        self, seen: int, batch_size: int, rank: int, world_size: int
+    ) -> Iterator[Batch]:
         n_windows = count_windows(len(self.train_tokens), self.seq_length)
         order = endless_order(n_windows, seen, "text", self.seed)
         while True:
@@ -149,16 +154,6 @@ class TextFilesSource:
             inputs, targets = windows(tokens, own or chosen[:1], self.seq_length)
             targets = targets if own else np.full_like(targets, IGNORED)
             yield to_batch(zip(inputs, targets, strict=True), {"fingerprint": self.fingerprint})
-
-    def _sequences_seen(self, state: State | None) -> int:
-        if state is None:
-            return 0
-        if state.get("fingerprint") != self.fingerprint:
-            raise UserError(
-                f"the saved position belongs to other data ({state.get('fingerprint')}) than this "
-                f"({self.fingerprint}): text, tokenizer, --seq-length and --seed must be the same"
-            )
-        return int(state["sequences"])
 
 
 def find_text_files(path: Path) -> list[Path]:

@@ -21,7 +21,7 @@ from itertools import count, islice
 
 import numpy as np
 
-from transformer.data.batch import IGNORED, Batch, State
+from transformer.data.batch import IGNORED, Batch, State, saved_position
 from transformer.data.packing import Tokens, endless_order, rank_rows, to_batch
 from transformer.data.tokenizer import Tokenizer
 from transformer.data.toy_stories import held_out_stories, is_held_out, story_at
@@ -80,12 +80,22 @@ class ToyStoriesSource:
     ) -> Iterator[Batch]:
         """Endless. The state is the number of the next story: story i is a function of (seed,
         i) alone, so a run goes on from there with any number of processes."""
-        stories = self._training_order(state["next"] if state else 0)
+        start = 0
+        if state is not None:  # older runs saved it without the fingerprint
+            saved = {"fingerprint": self.fingerprint, **state}
+            (start,) = saved_position(saved, self.fingerprint, "next")
+        return self._train_batches(start, batch_size, rank, world_size)
+
+    def _train_batches(
+        self, start: int, batch_size: int, rank: int, world_size: int
+    ) -> Iterator[Batch]:
+        stories = self._training_order(start)
         while True:
             together = list(islice(stories, world_size * batch_size))
             own = together[rank * batch_size : (rank + 1) * batch_size]
             _, following = together[-1]
-            yield to_batch([self._row(text) for text, _ in own], {"next": following})
+            state = {"fingerprint": self.fingerprint, "next": following}
+            yield to_batch([self._row(text) for text, _ in own], state)
 
     def validation_batches(
         self, *, batch_size: int, rank: int = 0, world_size: int = 1

@@ -4,10 +4,10 @@ import sys
 import time
 from types import TracebackType
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from transformer.command_line import plain_console
 from transformer.metrics_log import Record
 from transformer.training_utils import EXPLANATIONS
 
@@ -22,7 +22,7 @@ class Reporter:
         self.total_steps = self._start_step = self._shown = 0
         self._start_time = self._last_line = 0.0
         self._notice = ""
-        self.console = Console(quiet=not speaks, highlight=False, soft_wrap=True)
+        self.console = plain_console(quiet=not speaks, soft_wrap=True)
         self._bar = Progress(
             TextColumn("step"),
             MofNCompleteColumn(),
@@ -52,13 +52,13 @@ class Reporter:
 
     def say(self, text: str) -> None:
         """Print lines above the bar."""
-        self.console.print(text, markup=False)
+        self.console.print(text)
         sys.stdout.flush()
 
     def notice(self, text: str) -> None:
-        """News from another thread (a download): a warning is printed, the rest stands at the
-        end of the bar until there is something newer."""
-        if text.startswith("warning"):
+        """News from another thread (a download): a warning is printed, as is everything before
+        the first step; later it stands at the end of the bar until there is something newer."""
+        if text.startswith("warning") or not self._shown:
             self.say(text)
         self._notice = text
 

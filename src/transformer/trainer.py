@@ -115,7 +115,7 @@ class Trainer:
         self.reporter.begin(self.step, self.plan.total_steps)
         self.history = History(read_metrics(self.folder.metrics))
         with (
-            StopRequest() as stop,
+            StopRequest(speaks=is_main) as stop,
             self.reporter,
             closing(self._open_log()) as self.log,
         ):

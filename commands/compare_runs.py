@@ -4,6 +4,11 @@ uv run python commands/compare_runs.py                 what is there
 uv run python commands/compare_runs.py toy-1 toy-2     compared; draws runs/comparison.png
 """
 
+if __name__ == "__main__":
+    from transformer.signals import leave_ctrl_c
+
+    leave_ctrl_c()  # before the long imports
+
 from pathlib import Path
 from typing import Annotated
 

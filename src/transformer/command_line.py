@@ -1,4 +1,4 @@
-"""How every command starts: channels that take any text, flags from dataclasses, errors for people."""
+"""How every command starts: channels for any text, flags from dataclasses, errors."""
 
 import functools
 import io
@@ -30,7 +30,7 @@ def run(main: Callable[..., int | None], args: list[str] | None = None) -> None:
     def parsed(*values: Any, **named: Any) -> Callable[[], int | None]:
         return lambda: main(*values, **named)
 
-    run_guarded(lambda: parse(parsed, args)())
+    run_guarded(lambda: parse_flags(parsed, args)())
 
 
 def run_guarded(action: Callable[[], int | None]) -> None:
@@ -76,7 +76,9 @@ def plain_console(**options: Any) -> Console:
     return Console(highlight=False, markup=False, emoji=False, **options)
 
 
-def parse(target: Callable[..., Any], args: Sequence[str] | None = None, **options: Any) -> Any:
+def parse_flags(
+    target: Callable[..., Any], args: Sequence[str] | None = None, **options: Any
+) -> Any:
     """`tyro.cli`, with mistakes in the flags as a `UserError` of one line instead of a box."""
     said = io.StringIO()
     try:
@@ -92,16 +94,20 @@ REASONS = (
     (r"^Error parsing (\S+): (?:no type matching .* Got errors:.* - (?:[^:]*: ))?", r"\1: "),
     (r"invalid literal for int\(\) with base 10: (.*)", r"\1 is not a whole number"),
     (r"could not convert string to float: (.*)", r"\1 is not a number"),
-    (r"input length (\d+) did not match expected argument count (\d+) of .*", r"\1 value(s), not \2"),
-    (r"\[/?bold\]|\.$", ""),
+    (
+        r"input length (\d+) did not match expected argument count (\d+).*",
+        r"takes \2 values, not \1",
+    ),
+    (r"^\w+: (?=--)|\.$", ""),  # a part of the configuration, where the message names the flag
 )
 """How tyro and Python put it, and how it is said here."""
 
 
 def _sentence(box: str) -> str:
     """The message in a box of tyro's, and what it proposes instead, on one line."""
-    lines = [line.strip("│| ") for line in box.splitlines()]
-    parts = re.split(r"\n[─-]{3,}\n", "\n".join(line for line in lines if line[:1] not in "╭╰+"))
+    plain = re.sub(r"\x1b\[[\d;]*m", "", box)
+    lines = [line.strip("│ ") for line in plain.splitlines()[1:]]  # without the title
+    parts = re.split(r"^[─╰╯-]{3,}\n", "\n".join([*lines, ""]).lstrip("-\n"), flags=re.MULTILINE)
     message = " ".join(parts[0].split())
     for pattern, words in REASONS:
         message = re.sub(pattern, words, message)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -66,10 +67,8 @@ class StopRequest:
             return
         name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
         line = f"\n{name}: finishing this step, then saving{AGAIN * (name == 'Ctrl-C')}\n"
-        try:
+        with suppress(OSError):  # nobody may be there to read it; saving matters more
             os.write(2, line.encode())
-        except OSError:
-            pass  # nobody reads it; saving matters more
 
     def _forget_terminals(self) -> None:
         """Printing to a terminal that is gone is an error, which would keep us from saving."""

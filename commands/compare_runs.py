@@ -6,6 +6,11 @@ uv run python commands/compare_runs.py toy-1 toy-2     compared; draws runs/comp
 A run that cannot be read is named on standard error, and the others are shown.
 """
 
+if __name__ == "__main__":
+    from transformer.signals import leave_ctrl_c
+
+    leave_ctrl_c()  # before the long imports
+
 import sys
 from pathlib import Path
 from typing import Annotated

@@ -4,6 +4,11 @@ uv run commands/compare_sampling.py --prompt "Once upon a time"
 uv run commands/compare_sampling.py runs/quick --samples 16 --output strategies.png
 """
 
+if __name__ == "__main__":
+    from transformer.signals import leave_ctrl_c
+
+    leave_ctrl_c()  # before the long imports
+
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +16,18 @@ from typing import Annotated
 
 import tyro
 from matplotlib.figure import Figure
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from transformer.command_line import run
+from transformer.command_line import plain_console, run
 from transformer.data.tokenizer import Tokenizer
 from transformer.device import choose_device, for_inference
 from transformer.diversity import Sampled, sample
 from transformer.errors import UserError
+from transformer.interpretability.report import check_picture
 from transformer.model_file import find_model_file, read_model_file
 from transformer.sampling import SamplingSettings
+from transformer.seeds import check_seed
 from transformer.writing import encode_prompt, harmless
 
 STRATEGIES = {
@@ -49,7 +55,7 @@ class Arguments:
     seed: int | None = None
     """The same seed gives the same texts. Random if not given."""
     output: Path | None = Path("sampling.png")
-    """Where the picture goes; None for no picture."""
+    """Where the picture goes, .png or .svg; None for no picture."""
     runs_dir: Path = Path("runs")
     """Where runs are looked for."""
 
@@ -60,6 +66,10 @@ def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> None:
         raise UserError(f"--samples must be at least 2, but is {args.samples}")
     if args.max_new_tokens < 3:
         raise UserError(f"--max-new-tokens must be at least 3, but is {args.max_new_tokens}")
+    if args.seed is not None:
+        check_seed(args.seed)
+    if args.output is not None:
+        check_picture(args.output)
     loaded = read_model_file(find_model_file(args.run, args.runs_dir))
     model = for_inference(loaded.model.to(choose_device("auto")))
     prompt = encode_prompt(loaded.tokenizer, args.prompt)
@@ -79,7 +89,7 @@ def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> None:
     print_results(results, loaded.tokenizer, f"{loaded.path}, step {loaded.step}, seed {seed}")
     if args.output is not None:
         draw(results).savefig(args.output, dpi=150)
-        Console().print(f"picture: {args.output}")
+        plain_console().print(f"picture: {args.output}")
 
 
 def print_results(results: dict[str, Sampled], tokenizer: Tokenizer, title: str) -> None:
@@ -88,7 +98,7 @@ def print_results(results: dict[str, Sampled], tokenizer: Tokenizer, title: str)
         figures = [f"{x:.2f}" for x in (found.log_probability, found.distinct, found.overlap)]
         first = harmless(tokenizer.decode(found.texts[0])).strip()
         table.add_row(name, *figures, Text(first), end_section=True)
-    Console(highlight=False).print(table)
+    plain_console().print(table)
 
 
 def draw(results: dict[str, Sampled]) -> Figure:

@@ -1,12 +1,17 @@
 """Fill FineWeb's cache ahead of training, for a machine that will be without a network."""
 
+if __name__ == "__main__":
+    from transformer.signals import leave_ctrl_c
+
+    leave_ctrl_c()  # before the long imports
+
 from dataclasses import dataclass, field
 from typing import Annotated
 
 import tyro
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from transformer.command_line import run
+from transformer.command_line import plain_console, run
 from transformer.data.tokenizer import load_tokenizer
 from transformer.errors import UserError
 from transformer.fineweb_dataset import FineWebConfig, FineWebSource
@@ -33,10 +38,10 @@ def main(flags: Annotated[Flags, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefix
     It can be interrupted and started again: what is complete stays.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns) as progress:
+    with Progress(*columns, console=plain_console()) as progress:
 
         def notify(message: str) -> None:
-            progress.console.print(message, markup=False)
+            progress.console.print(message)
 
         source = FineWebSource(
             load_tokenizer(flags.tokenizer),

@@ -5,17 +5,22 @@ uv run commands/evaluate.py runs/a runs/b --text book.txt      two runs side by 
 uv run commands/evaluate.py --cloze lambada.jsonl --choices piqa.jsonl
 """
 
+if __name__ == "__main__":
+    from transformer.signals import leave_ctrl_c
+
+    leave_ctrl_c()  # before the long imports
+
 import json
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from rich.console import Console
 from rich.table import Column, Table
 
 from transformer.cloze import choice_accuracy, last_word_accuracy, read_last_words, read_questions
-from transformer.command_line import run
+from transformer.command_line import plain_console, run
 from transformer.data.batch import BatchSource
 from transformer.data.packing import join_documents
 from transformer.data.text_files import text_documents
@@ -33,8 +38,8 @@ class Arguments:
     """Run folders, checkpoint folders or .safetensors files; without any, the newest run."""
     dataset: Literal["toy", "fineweb"] | None = None
     """The validation set of the toy stories (with the best possible loss) or of FineWeb."""
-    text: tuple[Path, ...] = ()
-    """Files or folders to judge on (.txt, .md, .jsonl, .parquet)."""
+    text: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
+    """A file or folder to judge on (.txt, .md, .jsonl, .parquet); give it again for more."""
     cloze: Path | None = None
     """JSON lines {"context", "continuation"}: is the continuation the model's first choice?"""
     choices: Path | None = None
@@ -101,7 +106,12 @@ def open_source(loaded: LoadedModel, args: Arguments) -> BatchSource:
         return ToyStoriesSource(
             loaded.tokenizer, seq_length=context, eval_tokens=args.fineweb.eval_tokens
         )
-    return FineWebSource(loaded.tokenizer, args.fineweb, seq_length=context)
+    return FineWebSource(loaded.tokenizer, args.fineweb, seq_length=context, notify=notify)
+
+
+def notify(message: str) -> None:
+    """What FineWeb is waiting for."""
+    print(message, file=sys.stderr)
 
 
 def on_source(loaded: LoadedModel, source: BatchSource, batch_size: int) -> dict[str, Any]:
@@ -133,7 +143,7 @@ def print_tables(results: list[dict[str, Any]]) -> None:
             values = result[test].values()
             figures = [f"{x:,}" if isinstance(x, int) else f"{x:.4f}" for x in values]
             table.add_row(short(Path(result["model"])), str(result["step"]), *figures)
-        Console().print(table)
+        plain_console().print(table)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,11 @@ uv run commands/export_hf.py runs/quick --output exported
 >>> GPT2LMHeadModel.from_pretrained("exported")
 """
 
+if __name__ == "__main__":
+    from transformer.signals import leave_ctrl_c
+
+    leave_ctrl_c()  # before the long imports
+
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated

@@ -4,6 +4,11 @@ uv sync --extra onnx
 uv run commands/export_onnx.py runs/quick --output model.onnx
 """
 
+if __name__ == "__main__":
+    from transformer.signals import leave_ctrl_c
+
+    leave_ctrl_c()  # before the long imports
+
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated

@@ -6,6 +6,11 @@
 The model must be small (the toy preset is): it travels inside the page.
 """
 
+if __name__ == "__main__":
+    from transformer.signals import leave_ctrl_c
+
+    leave_ctrl_c()  # before the long imports
+
 from pathlib import Path
 
 from transformer.command_line import run

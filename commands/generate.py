@@ -6,6 +6,11 @@ echo "Once upon a time" | uv run commands/generate.py --json
 uv run commands/generate.py --show-probabilities --prompt "The cat"
 """
 
+if __name__ == "__main__":
+    from transformer.signals import leave_ctrl_c
+
+    leave_ctrl_c()  # before the long imports
+
 import json
 import secrets
 import sys
@@ -14,17 +19,15 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from rich.console import Console
 
-from transformer.command_line import run
+from transformer.command_line import plain_console, run
 from transformer.device import choose_device, for_inference
 from transformer.errors import UserError
 from transformer.model_file import LoadedModel, find_model_file, read_model_file
 from transformer.sampling import PRESETS, SamplingSettings
+from transformer.seeds import check_seed
 from transformer.token_choices import explain, render
 from transformer.writing import TextBuilder, encode_prompt, harmless, write
-
-errors = Console(stderr=True, highlight=False)
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,8 @@ class Arguments:
     """The same seed writes the same text; sample i uses seed + i. Random if not given."""
     samples: int = 1
     """How many continuations to write, together in one batch."""
-    stop: tuple[str, ...] = ()
-    """End before the first of these strings."""
+    stop: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """End before this string; give it again for another, the first to come counts."""
     show_probabilities: bool = False
     """Show each token of the first sample, its rivals, and what each filter removed."""
     json: bool = False
@@ -77,13 +80,13 @@ def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> None:
     if args.samples < 1:
         raise UserError(f"--samples must be at least 1, but is {args.samples}")
     settings = args.settings()
-    for channel in (sys.stdin, sys.stdout):
-        channel.reconfigure(errors="replace")  # type: ignore[union-attr]
+    if args.seed is not None:
+        check_seed(args.seed)
     loaded = read_model_file(find_model_file(args.run, args.runs_dir))
     model = for_inference(loaded.model.to(choose_device(args.device)), args.precision)
     loaded = replace(loaded, model=model)
     if not args.json:
-        errors.print(describe(loaded, args, settings), style="dim", soft_wrap=True)
+        note(describe(loaded, args, settings))
     if args.prompt is None and sys.stdin.isatty():
         session(loaded, args, settings)
     else:
@@ -102,7 +105,7 @@ def session(loaded: LoadedModel, args: Arguments, settings: SamplingSettings) ->
     """Continue each line that is typed, until the end of input."""
     import readline  # noqa: F401  (gives input() a history and editing)
 
-    errors.print("Type the beginning of a text. Ctrl-C stops a text, Ctrl-D ends.", style="dim")
+    note("Type the beginning of a text. Ctrl-C stops a text, Ctrl-D ends.")
     stopped = False
     while True:
         try:
@@ -121,7 +124,7 @@ def answer(loaded: LoadedModel, prompt: str, args: Arguments, settings: Sampling
     """Continue one prompt, and print it as it comes."""
     ids = encode_prompt(loaded.tokenizer, prompt)
     if len(ids) > loaded.model.config.max_seq_len:
-        errors.print(f"the prompt has {len(ids)} tokens; the model sees its end", style="yellow")
+        note(f"the prompt has {len(ids)} tokens; the model sees its end", style="yellow")
     first_seed = secrets.randbelow(2**31) if args.seed is None else args.seed
     builders = [TextBuilder(loaded.tokenizer, args.stop) for _ in range(args.samples)]
     seeds = [first_seed + sample for sample in range(args.samples)]
@@ -133,7 +136,7 @@ def answer(loaded: LoadedModel, prompt: str, args: Arguments, settings: Sampling
         if args.show_probabilities:
             choices.append(explain(step, 0, loaded.tokenizer))
             if not args.json:
-                Console(highlight=False).print(render(choices[-1]), soft_wrap=True)
+                plain_console().print(render(choices[-1]), soft_wrap=True)
     rest = [builder.finish() for builder in builders]
     show(rest[0] + "\n", streams)
     if args.json:
@@ -146,8 +149,13 @@ def answer(loaded: LoadedModel, prompt: str, args: Arguments, settings: Sampling
         print(json.dumps(record | {"choices": [asdict(choice) for choice in choices]}))
     elif not streams:
         for seed, built in zip(seeds, builders, strict=True):
-            errors.print(f"\nseed {seed}", style="dim")
+            note(f"\nseed {seed}")
             show(prompt + built.text + "\n")
+
+
+def note(text: str, style: str = "dim") -> None:
+    """What is not part of the text goes to standard error."""
+    plain_console(stderr=True).print(text, style=style, soft_wrap=True)
 
 
 def show(text: str, streams: bool = True) -> None:

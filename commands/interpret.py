@@ -7,24 +7,35 @@ uv run commands/interpret.py patch runs/toy --demo
 uv run commands/interpret.py ablate runs/toy --demo --kind zero
 """
 
+if __name__ == "__main__":
+    from transformer.signals import leave_ctrl_c
+
+    leave_ctrl_c()  # before the long imports
+
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import tyro
-from rich.console import Console
 
-from transformer.command_line import run
+from transformer.command_line import plain_console, run
 from transformer.errors import UserError
 from transformer.interpretability import questions
 from transformer.interpretability.ablation import Kind
 from transformer.interpretability.patching import Site
 from transformer.interpretability.prompts import demo_pair, demo_prompt, encode_pair, encode_prompt
-from transformer.interpretability.report import Report, print_report, save_report
+from transformer.interpretability.report import (
+    Report,
+    check_picture,
+    print_report,
+    save_report,
+)
 from transformer.interpretability.songs import demo_songs
 from transformer.model_file import LoadedModel, find_model_file, read_model_file
+
+SITES: tuple[Site, ...] = ("residual", "attention.output", "feed_forward.output")
 
 
 @dataclass(frozen=True)
@@ -94,19 +105,24 @@ class Patch(_Question):
     """One of as many tokens that calls for another answer."""
     answers: tuple[str, str] | None = None
     """What comes next after each (their first tokens); by default the model's own answers."""
-    sites: tuple[Site, ...] = ("residual", "attention.output", "feed_forward.output")
-    """What to patch at each layer and position."""
+    sites: tyro.conf.UseAppendAction[tuple[Site, ...]] = ()
+    """What to patch at each layer and position; give it again for more. By default residual,
+    attention.output and feed_forward.output."""
     demo: bool = False
     """A toy story, and the same with another syllable in the first singing."""
 
     def answer(self, loaded: LoadedModel) -> Report:
-        if (self.clean is None or self.corrupted is None) == (not self.demo):
-            raise UserError("give --clean TEXT and --corrupted TEXT, or --demo")
+        given = (self.clean, self.corrupted)
+        if None in given if not self.demo else (*given, self.answers) != (None, None, None):
+            raise UserError(
+                "give --clean TEXT and --corrupted TEXT (with --answers, if you like), or --demo, "
+                "which brings its own"
+            )
         texts, answers = (self.clean or "", self.corrupted or ""), self.answers
         if self.demo:
             texts, answers = demo_pair(loaded.tokenizer, loaded.model.config.max_seq_len)
         pair = encode_pair(loaded.model, loaded.tokenizer, texts, answers)
-        return questions.ask_patch(loaded.model, loaded.tokenizer, pair, list(self.sites))
+        return questions.ask_patch(loaded.model, loaded.tokenizer, pair, list(self.sites or SITES))
 
 
 @dataclass(frozen=True)
@@ -131,15 +147,17 @@ AnyQuestion = Lens | Attention | Induction | Patch | Ablate
 @tyro.conf.configure(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
 def main(question: Annotated[AnyQuestion, tyro.conf.arg(name="")]) -> None:
     """Look inside a trained model."""
+    if question.save is not None:
+        check_picture(question.save)
     loaded = read_model_file(find_model_file(question.run))
     loaded.model.float()  # a file may hold half precision
-    report = question.answer(loaded)
+    report = replace(question.answer(loaded), model=f"{loaded.path}, step {loaded.step}")
     if question.save is not None:
         save_report(report, question.save)
     if question.json:
         print(json.dumps(report.to_json()))
     else:
-        print_report(report, Console())
+        print_report(report, plain_console())
 
 
 if __name__ == "__main__":

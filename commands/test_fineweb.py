@@ -1,5 +1,10 @@
 """Does FineWeb work here? What there is, what it looks like, how fast it comes."""
 
+if __name__ == "__main__":
+    from transformer.signals import leave_ctrl_c
+
+    leave_ctrl_c()  # before the long imports
+
 import shutil
 import time
 from dataclasses import dataclass, field
@@ -10,7 +15,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from transformer.command_line import run
+from transformer.command_line import plain_console, run
 from transformer.data.batch import IGNORED
 from transformer.data.block_order import Position
 from transformer.data.block_stream import group_rows
@@ -36,11 +41,11 @@ class Flags:
 
 def main(flags: Annotated[Flags, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes]) -> int:
     """Look at FineWeb, or at any data set of the hub, before training on it."""
-    console = Console(highlight=False)
+    console = plain_console()
     start = time.perf_counter()
 
     def notify(message: str) -> None:
-        console.print(f"  {message}", markup=False)
+        console.print(f"  {message}")
 
     source = FineWebSource(
         load_tokenizer(flags.tokenizer),
@@ -81,15 +86,15 @@ def show_sample(console: Console, source: FineWebSource, start: float) -> None:
     ends = (block == source.tokenizer.end_of_text).nonzero()[0]
     document = block[ends[0] + 1 : ends[1]].tolist()
     console.rule("the beginning of a document", align="left")
-    console.print(source.tokenizer.decode(document[:100]), markup=False)
-    console.print(f"\n{len(document)} tokens: {document[:12]} ...", markup=False)
+    console.print(source.tokenizer.decode(document[:100]))
+    console.print(f"\n{len(document)} tokens: {document[:12]} ...")
     pieces = [source.tokenizer.decode([token]) for token in document[:12]]
-    console.print("│".join(pieces).replace("\n", "\\n"), markup=False)
+    console.print("│".join(pieces).replace("\n", "\\n"))
     asked = batch.targets[0][batch.targets[0] != IGNORED].tolist()
     console.rule("a sequence: the model reads", align="left")
-    console.print(source.tokenizer.decode(batch.inputs[0].tolist()), markup=False)
+    console.print(source.tokenizer.decode(batch.inputs[0].tolist()))
     console.rule("and is asked for", align="left")
-    console.print(source.tokenizer.decode(asked), markup=False)
+    console.print(source.tokenizer.decode(asked))
     console.rule()
 
 
@@ -125,7 +130,7 @@ def verdict(console: Console, source: FineWebSource) -> int:
             "lower --max-cached-shards or give another --cache-dir",
             style="bold",
         )
-    console.print(f"validation: {len(group)} sequence read", markup=False)
+    console.print(f"validation: {len(group)} sequence read")
     console.print("training can start: uv run python commands/train.py", style="bold")
     return 0
 

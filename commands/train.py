@@ -56,6 +56,12 @@ power cut `--resume` goes on from the last checkpoint, and the result is the sam
 as if nothing had happened. Several processes: see README.md.
 """
 
+if __name__ == "__main__":
+    from transformer.signals import leave_ctrl_c
+
+    leave_ctrl_c()  # before the long imports
+
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,7 +71,7 @@ from pathlib import Path
 import tyro
 
 from transformer import new_run, run_folder
-from transformer.command_line import run_guarded
+from transformer.command_line import INTERRUPTED, parse_flags, run_guarded
 from transformer.config import TrainingConfig
 from transformer.device import Machine, choose
 from transformer.errors import UserError
@@ -84,8 +90,6 @@ from transformer.training_run import (
     load_checkpoint,
     saved_config,
 )
-
-INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ def parse(
     values as the defaults, so that every explicit flag wins. Processes that torchrun has
     started again go on with the run that they were training."""
     markers = (tyro.conf.OmitArgPrefixes,)
-    first = tyro.cli(Flags, args=args, config=markers)
+    first = parse_flags(Flags, args=args, config=markers)
     check_run_flags(first.run)
     folder, checkpoint, defaults = None, None, preset(first.training)
     if processes.restarts:
@@ -130,7 +134,7 @@ def parse(
         folder, checkpoint = run_folder.find(first.run.runs_dir, first.run.name, path)
     if folder is not None:
         defaults = saved_config(folder)
-    flags = tyro.cli(Flags, args=args, config=markers, default=Flags(RunFlags(), defaults))
+    flags = parse_flags(Flags, args=args, config=markers, default=Flags(RunFlags(), defaults))
     if folder is not None:
         check_resumable(defaults, flags.training)
     return flags, folder, checkpoint
@@ -236,8 +240,9 @@ def describe_start(trainer: Trainer, machine: Machine) -> str:
 
 def describe_end(trainer: Trainer, reason: str) -> str:
     path = trainer.folder.path
+    quoted = shlex.quote(str(path))
     if reason == "interrupted":
-        return f"Saved at step {trainer.step}. Go on with:\n  {command()} --resume {path}"
+        return f"Saved at step {trainer.step}. Go on with:\n  {command()} --resume {quoted}"
     best = trainer.history.best
     lines = []
     if best is not None:
@@ -246,12 +251,12 @@ def describe_end(trainer: Trainer, reason: str) -> str:
         sample = write_sample(trainer.model, trainer.source.tokenizer, trainer.config.seed + 1)
         lines.append(f"\nIt writes:\n\n{sample.strip()}\n")
     lines.append(f"Everything lies in {path}; curves.png shows how it learned.")
-    lines.append(f'Next: uv run python commands/generate.py {path} --prompt "Once upon a time"')
+    lines.append(f'Next: uv run python commands/generate.py {quoted} --prompt "Once upon a time"')
     return "\n".join(lines)
 
 
 def command() -> str:
-    return f"uv run python {sys.argv[0]}"
+    return f"uv run python {shlex.quote(sys.argv[0])}"
 
 
 if __name__ == "__main__":

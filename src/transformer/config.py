@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from transformer.errors import UserError
+from transformer.seeds import check_seed
 
 AttentionPath = Literal["fused", "explicit"]
 DatasetName = Literal["fineweb", "toy", "text"]
@@ -188,6 +189,7 @@ class TrainingConfig:
             value = getattr(self, name)
             if value is not None and value < smallest:
                 raise UserError(f"{flag(name)} must be at least {smallest}, but is {value}")
+        check_seed(self.seed)
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise UserError(
@@ -225,7 +227,7 @@ SMALLEST: dict[str, float] = {
     **dict.fromkeys(("eval_every", "checkpoint_every", "keep", "patience", "stories"), 1),
     **dict.fromkeys(("batch_size", "accumulation_steps", "epochs", "steps", "eval_tokens"), 1),
     **dict.fromkeys(("d_model", "n_heads", "n_layers", "d_ff", "tokens_per_epoch"), 1),
-    **dict.fromkeys(("workers", "weight_decay", "seed"), 0),
+    **dict.fromkeys(("workers", "weight_decay"), 0),
 }
 CHOICES: dict[str, tuple[str, ...]] = {
     "dataset": get_args(DatasetName),

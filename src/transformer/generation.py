@@ -263,6 +263,8 @@ def _generators(seed: Seed, rows: int) -> list[torch.Generator]:
     seeds = [seeds] * rows if isinstance(seeds, int) else list(seeds)
     if len(seeds) != rows:
         raise UserError(f"{len(seeds)} seeds were given for {rows} rows")
+    if not all(0 <= s < 2**64 for s in seeds):
+        raise UserError(f"seeds must be from 0 to 2^64 - 1, but are {seeds}")
     return [g.manual_seed(s) for g, s in zip(generators, seeds, strict=True)]
 
 

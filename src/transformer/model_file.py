@@ -268,6 +268,6 @@ def _newest_run(runs_dir: Path) -> Path:
     if not pointers:
         raise UserError(
             f"there is no trained model in {runs_dir}; train one first, "
-            "for example: uv run commands/train.py --quick"
+            "for example: uv run python commands/train.py --dataset toy"
         )
     return max(pointers, key=lambda path: path.stat().st_mtime_ns).parent

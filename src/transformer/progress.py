@@ -32,7 +32,9 @@ class Reporter:
         self._start_time = self._last_line = 0.0
         self._notice = ""
         self.failure: OSError | None = None
-        self.console = _Console(quiet=not speaks, highlight=False, soft_wrap=True)
+        self.console = _Console(
+            quiet=not speaks, highlight=False, markup=False, emoji=False, soft_wrap=True
+        )
         self._bar = Progress(
             TextColumn("step"),
             MofNCompleteColumn(),
@@ -63,15 +65,15 @@ class Reporter:
     def say(self, text: str) -> None:
         """Print lines above the bar."""
         try:
-            self.console.print(text, markup=False)
+            self.console.print(text)
             sys.stdout.flush()
         except OSError as error:
             self.failure, self.console.quiet = self.failure or error, True
 
     def notice(self, text: str) -> None:
-        """News from another thread (a download): a warning is printed, the rest stands at the
-        end of the bar until there is something newer."""
-        if text.startswith("warning"):
+        """News from another thread (a download): a warning is printed, as is everything before
+        the first step; later it stands at the end of the bar until there is something newer."""
+        if text.startswith("warning") or not self._shown:
             self.say(text)
         self._notice = text
 

@@ -33,6 +33,7 @@ from torch import Tensor
 from transformer.errors import UserError
 
 REMOVED = float("-inf")
+PENALTIES = 0.01, 100.0  # beyond, nothing is left of what the model thinks
 FIRST_LOOK = 1024  # tokens sorted before all V are: the nucleus is rarely larger
 
 
@@ -64,9 +65,11 @@ class SamplingSettings:
             raise UserError(f"top_p must be above 0 and at most 1, but is {self.top_p}")
         if self.min_p is not None and not 0.0 <= self.min_p <= 1.0:
             raise UserError(f"min_p must be between 0 and 1, but is {self.min_p}")
-        if not 0.0 < self.repetition_penalty < math.inf:
+        weakest, strongest = PENALTIES
+        if not weakest <= self.repetition_penalty <= strongest:
             raise UserError(
-                f"repetition_penalty must be a positive number, is {self.repetition_penalty}"
+                f"repetition_penalty must be from {weakest} to {strongest}, "
+                f"but is {self.repetition_penalty}"
             )
 
 
@@ -152,6 +155,8 @@ def penalise_repetition(logits: Tensor, history: Tensor, penalty: float) -> Tens
     said = torch.zeros(rows, V + 1, dtype=torch.bool, device=logits.device)
     said.scatter_(1, history.where(history >= 0, V), True)  # padding is sent to column V
     penalised = torch.where(logits > 0, logits / penalty, logits * penalty)
+    largest = torch.finfo(logits.dtype).max
+    penalised = penalised.clamp(-largest, largest)  # an infinite score would beat every other
     return torch.where(said[:, :V], penalised, logits)
 
 
@@ -162,8 +167,14 @@ def keep_greedy(logits: Tensor) -> Tensor:
 
 
 def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
-    """logits / τ, moved so that the largest is 0: a tiny τ then cannot make infinities."""
-    return (logits - logits.amax(dim=-1, keepdim=True)) / temperature
+    """logits / τ, moved so that the largest is 0: a tiny τ then cannot make infinities.
+
+    Of a τ that the type of the logits cannot hold, the nearest that it can is taken; else it
+    would be rounded to 0 or infinity, and 0 / 0 is no number.
+    """
+    type_ = torch.finfo(logits.dtype)
+    held = min(max(temperature, type_.tiny), type_.max)
+    return (logits - logits.amax(dim=-1, keepdim=True)) / held
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:

@@ -1,21 +1,44 @@
-"""Ctrl-C and SIGTERM: finish the step, save, then go."""
+"""Ctrl-C, SIGTERM and a closed terminal: finish the step, save, then go."""
 
+import os
 import signal
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any
 
+AGAIN = "; Ctrl-C again stops without saving"
+HANG_UP = getattr(signal, "SIGHUP", None)  # the terminal is gone; Windows has no such signal
+
+
+def leave_ctrl_c() -> None:
+    """The first thing a command does: while it imports, Ctrl-C ends it without a traceback."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not ignored, as under nohup
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def take_ctrl_c() -> None:
+    """From here on Ctrl-C is a KeyboardInterrupt again."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 class StopRequest:
-    """While the block runs, the first signal only sets `requested`; a second Ctrl-C interrupts
-    at once, for those who cannot wait for the end of a step."""
+    """While the block runs, the first signal only sets `requested` and says what will happen; a
+    second Ctrl-C interrupts at once, for those who cannot wait for the end of a step."""
 
-    def __init__(self) -> None:
+    def __init__(self, speaks: bool = True) -> None:
         self.requested = False
         self.signal = signal.SIGINT
+        self._speaks = speaks
+        self._terminals: list[int] = []
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "StopRequest":
-        for number in (signal.SIGINT, signal.SIGTERM):
+        self._terminals = [number for number in (1, 2) if os.isatty(number)]
+        signals = [signal.SIGINT, signal.SIGTERM]
+        if HANG_UP is not None and signal.getsignal(HANG_UP) is not signal.SIG_IGN:  # nohup
+            signals.append(HANG_UP)
+        for number in signals:
             self._before[number] = signal.signal(number, self._handle)
         return self
 
@@ -29,7 +52,27 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if number == HANG_UP:
+            self._forget_terminals()
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if not self.requested:
+            self._say(number)
         self.requested = True
         self.signal = signal.Signals(number)
+
+    def _say(self, number: int) -> None:
+        """Past Python's buffers: the signal may have come in the middle of a print."""
+        if not self._speaks:
+            return
+        name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+        line = f"\n{name}: finishing this step, then saving{AGAIN * (name == 'Ctrl-C')}\n"
+        with suppress(OSError):  # nobody may be there to read it; saving matters more
+            os.write(2, line.encode())
+
+    def _forget_terminals(self) -> None:
+        """Printing to a terminal that is gone is an error, which would keep us from saving."""
+        null = os.open(os.devnull, os.O_WRONLY)
+        for number in self._terminals:
+            os.dup2(null, number)
+        os.close(null)

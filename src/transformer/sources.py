@@ -70,7 +70,7 @@ def _fineweb(config: TrainingConfig, tokenizer_file: Path, notify: Callable[[str
     names = {field.name for field in fields(FineWebConfig)} & vars(config).keys()
     data = FineWebConfig(**{name: getattr(config, name) for name in names})
     tokenizer = _kept(tokenizer_file)
-    tokenizer = tokenizer or make_tokenizer(config.tokenizer, training_texts(data))
+    tokenizer = tokenizer or make_tokenizer(config.tokenizer, training_texts(data, notify))
     _keep(tokenizer, tokenizer_file)
     return FineWebSource(
         tokenizer, data, seq_length=config.seq_length, seed=config.seed, notify=notify

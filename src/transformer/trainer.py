@@ -122,7 +122,7 @@ class Trainer:
         self.history = History(read_metrics(self.folder.metrics))
         self.history.trust(*self.best)
         with (
-            StopRequest() as stop,
+            StopRequest(speaks=is_main) as stop,
             self.reporter,
             closing(self._open_log()) as self.log,
         ):

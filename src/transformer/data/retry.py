@@ -11,8 +11,10 @@ hiccup; a training run should also survive a router's restart or a hub under mai
 
 import logging
 import random
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
@@ -30,6 +32,7 @@ Notify = Callable[[str], None]
 
 PATIENCE = 15 * 60.0  # seconds after the first failure
 LONGEST_WAIT = 60.0
+SILENCE = 3.0  # seconds without a first answer, after which the user is told
 
 _PERMANENT = {
     401: "sign in with `hf auth login`, and check that the repository exists",
@@ -72,7 +75,8 @@ class Patience:
         wait, failures = 1.0, 0
         while True:
             try:
-                result = action()
+                with self._silence_told():
+                    result = action()
             except (httpx.HTTPError, OSError) as error:
                 self._raise_if_permanent(error)
                 failures += 1
@@ -93,6 +97,23 @@ class Patience:
                 if failures:
                     self.notify("the hub answers again")
                 return result
+
+    @contextmanager
+    def _silence_told(self) -> Iterator[None]:
+        """A hub that accepts and says nothing is an error only after minutes: say who is awaited.
+
+        Once it has answered this process, a long wait is a long download.
+        """
+        if self.reached:
+            yield
+            return
+        timer = threading.Timer(SILENCE, self.notify, [f"waiting for {self.where} to answer"])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def _raise_if_permanent(self, error: Exception) -> None:
         status = status_of(error)

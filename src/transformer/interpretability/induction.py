@@ -101,6 +101,21 @@ def best_head(scores: Tensor) -> BestHead:
     return BestHead(float(scores[layer, head]), layer, head)
 
 
+def fitting_length(max_seq_len: int, vocab_size: int) -> int:
+    """How many random tokens a model can be shown twice: 25, or as many as fit.
+
+    Raises:
+        UserError: fewer than 2 fit, and of a single token nothing can be copied.
+    """
+    length = min(25, max_seq_len // 2 - 1, vocab_size - 1)
+    if length < 2:
+        raise UserError(
+            f"this model's context is {max_seq_len} tokens and its vocabulary {vocab_size}; "
+            "to look for induction takes at least 6 and 3: two tokens, and the same two again"
+        )
+    return length
+
+
 def repeated_random_tokens(
     vocab_size: int, end_of_text: int, length: int = 25, count: int = 32, seed: int = 0
 ) -> Repeats:

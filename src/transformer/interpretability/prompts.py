@@ -78,12 +78,15 @@ def demo_pair(tokenizer: Tokenizer, max_seq_len: int) -> tuple[Pair, Pair]:
 
 
 def _fitting_story(tokenizer: Tokenizer, max_seq_len: int) -> Story:
+    needed = []
     for story in song_examples(CANDIDATES):
-        goes_on = len(story.text[story.song].split()) > SUNG + 1  # more than the answer
-        if goes_on and len(tokenizer.encode(_unfinished(story))) < max_seq_len:
-            return story
+        if len(story.text[story.song].split()) > SUNG + 1:  # more than the answer
+            needed.append(1 + len(tokenizer.encode(_unfinished(story))))  # with end-of-text
+            if needed[-1] <= max_seq_len:
+                return story
     raise UserError(
-        f"no toy story fits into {max_seq_len} positions with this tokenizer; give a prompt"
+        f"this model's context is {max_seq_len} tokens; the demo needs at least {min(needed)} with "
+        "this model's tokenizer: leave out --demo and give a text of your own"
     )
 
 

@@ -17,6 +17,7 @@ from transformer.interpretability.induction import (
     best_head,
     chance,
     duplicate_token_scores,
+    fitting_length,
     induction_scores,
     repeated_random_tokens,
 )
@@ -183,7 +184,7 @@ def ask_induction(
     model: DecoderOnlyTransformer, tokenizer: Tokenizer, songs: Repeats | None
 ) -> Report:
     """Induction, duplicate-token and copying scores on random tokens and on repeated songs."""
-    length = min(25, model.config.max_seq_len // 2 - 1, tokenizer.vocab_size - 1)
+    length = fitting_length(model.config.max_seq_len, tokenizer.vocab_size)
     random = repeated_random_tokens(tokenizer.vocab_size, tokenizer.end_of_text, length)
     kinds = {f"{length} random tokens, twice": random}
     if songs is not None:

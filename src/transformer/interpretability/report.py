@@ -68,6 +68,8 @@ class Report:
     title: str
     lines: list[str]
     grids: list[Grid]
+    model: str = ""
+    """Which model was looked at: its file and step."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able; NaN becomes null."""
@@ -82,13 +84,13 @@ class Report:
             }
             for grid in self.grids
         ]
-        return {"title": self.title, "lines": self.lines, "grids": grids}
+        return {"title": self.title, "model": self.model, "lines": self.lines, "grids": grids}
 
 
 def print_report(report: Report, console: Console) -> None:
     """Tables whose cells are shaded by their size within the column."""
     console.print(Text(report.title, style="bold"))
-    for line in report.lines:
+    for line in [report.model, *report.lines] if report.model else report.lines:
         console.print(Text(line))
     for grid in report.grids:
         if grid.medium == "picture":
@@ -118,14 +120,26 @@ def _cell(text: str, strength: float) -> Text:
     return Text(text, style=style)
 
 
+def check_picture(path: Path) -> None:
+    """
+    Raises:
+        UserError: no picture can be saved under this name; to be said before the work is done.
+    """
+    if path.suffix.lower() not in PICTURES:
+        raise UserError(f"a picture is saved as .png or .svg, but the name is {path.name}")
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; give the name of a picture in it")
+    if not path.parent.is_dir():
+        raise UserError(f"there is no folder {path.parent} to save the picture in")
+
+
 def save_report(report: Report, path: Path) -> None:
     """Draw every grid as a heat map, one below the other.
 
     Raises:
-        UserError: the name does not end in .png or .svg.
+        UserError: see `check_picture`.
     """
-    if path.suffix not in PICTURES:
-        raise UserError(f"a picture is saved as .png or .svg, but the name is {path.name}")
+    check_picture(path)
     grids = [grid for grid in report.grids if grid.medium != "terminal"]
     heights = [1.6 + _inches(len(grid.visible_rows), 0.24) for grid in grids]
     width = max(9.0, *(3 + _inches(len(grid.columns), 0.6) for grid in grids))

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from transformer.files import written_whole
 from transformer.metrics_log import Record, evaluations
 
 SMOOTHING = 0.98  # of the thin curve of single steps, as an exponential mean
@@ -29,7 +30,8 @@ def draw_curves(records: list[Record], path: Path, title: str) -> None:
         below.set(ylabel="induction score\nof the best head", ylim=(0, 1))
         below.grid(alpha=0.3)
     below.set_xlabel("optimiser step")
-    figure.savefig(path)
+    with written_whole(path) as temporary:
+        figure.savefig(temporary, format="png")
 
 
 def _draw_losses(axes: Any, steps: list[Record], judged: list[Record]) -> None:

@@ -37,6 +37,10 @@ def main(flags: Annotated[Flags, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefix
 
     It can be interrupted and started again: what is complete stays.
     """
+    if flags.tokens < 1:
+        raise UserError(f"--tokens must be at least 1, but is {flags.tokens}")
+    if flags.seq_length < 2:
+        raise UserError(f"--seq-length must be at least 2, but is {flags.seq_length}")
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=plain_console()) as progress:
 

@@ -16,7 +16,7 @@ from typing import Annotated
 import tyro
 
 from transformer.command_line import run
-from transformer.hf_export import export_gpt2
+from transformer.hf_export import check_target, export_gpt2
 from transformer.model_file import find_model_file, read_model_file
 
 
@@ -32,6 +32,7 @@ class Arguments:
 
 def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> None:
     """Write a GPT-2 checkpoint with the same logits."""
+    check_target(args.output)
     loaded = read_model_file(find_model_file(args.run, args.runs_dir))
     export_gpt2(loaded.model, loaded.tokenizer.end_of_text, args.output)
     print(f"{loaded.path}, step {loaded.step} -> {args.output}/model.safetensors, config.json")

@@ -17,7 +17,7 @@ import tyro
 
 from transformer.command_line import run
 from transformer.model_file import find_model_file, read_model_file
-from transformer.onnx_export import export_onnx
+from transformer.onnx_export import check_target, export_onnx
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Arguments:
 
 def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> None:
     """Write the model as an ONNX graph."""
+    check_target(args.output)
     loaded = read_model_file(find_model_file(args.run, args.runs_dir))
     export_onnx(loaded.model.float(), args.output)
     print(f"{loaded.path}, step {loaded.step} -> {args.output}")

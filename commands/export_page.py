@@ -11,11 +11,13 @@ if __name__ == "__main__":
 
     leave_ctrl_c()  # before the long imports
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from transformer.command_line import run
 from transformer.data.tokenizer import load_tokenizer
 from transformer.errors import UserError
+from transformer.files import written_whole
 from transformer.model_file import find_model_file, read_model_file
 from transformer.page_export import model_script, rank_pairs, script
 from transformer.page_samples import curves, samples
@@ -48,8 +50,11 @@ def main(
     }
     if curves_of:
         scripts["curves.data.js"] = script("curves", curves(curves_of))
+    with ExitStack() as all_or_none:
+        for file_name, text in scripts.items():
+            temporary = all_or_none.enter_context(written_whole(output / file_name))
+            temporary.write_text(text, encoding="ascii")
     for file_name, text in scripts.items():
-        (output / file_name).write_text(text, encoding="ascii")
         print(f"{output / file_name}  {len(text) / 1e6:.2f} MB")
     print("Open index.html in a browser.")
 

@@ -16,6 +16,7 @@ unfinished folder that the next start removes. Nothing is ever unpickled.
 """
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -32,10 +33,11 @@ from torch.optim import Optimizer
 
 from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
+from transformer.files import whole_folder
 from transformer.model import DecoderOnlyTransformer
 from transformer.model_file import FILE_NAME as MODEL
-from transformer.model_file import write_model_file
-from transformer.run_folder import write_json, write_whole
+from transformer.model_file import save_model
+from transformer.run_folder import write_whole
 from transformer.saved_values import Saved, read_saved
 
 MOMENTS, STATE = "training_state.safetensors", "training_state.json"
@@ -49,6 +51,11 @@ class Snapshot:
 
     weights: dict[str, Tensor]
     moments: dict[str, Tensor]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all tensors."""
+        return sum(t.nbytes for t in (*self.weights.values(), *self.moments.values()))
 
 
 def take_snapshot(model: nn.Module, optimizer: Optimizer) -> Snapshot:
@@ -136,23 +143,23 @@ class Checkpoints:
         """Write the checkpoint of `state["step"]`, then remove those no longer kept."""
         step = state["step"]
         final = self.folder(step)
-        unfinished = self.run / f".unfinished-{final.name}"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
         try:
-            write_model_file(unfinished / MODEL, model, tokenizer, step, snapshot.weights)
-            save_file(snapshot.moments, unfinished / MOMENTS)
-            hashes = {name: _hash(unfinished / name) for name in (MODEL, MOMENTS)}
-            write_json(unfinished / STATE, {"version": 1, **state, "sha256": hashes})
-            for path in (unfinished / MOMENTS, unfinished):
-                _flush(path)
-            shutil.rmtree(final, ignore_errors=True)
-            os.replace(unfinished, final)
-            _flush(self.run)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
-        self._point(state)
+            with whole_folder(final, snapshot.size) as unfinished:
+                save_model(unfinished / MODEL, model, tokenizer, step, snapshot.weights)
+                save_file(snapshot.moments, unfinished / MOMENTS)
+                hashes = {name: _hash(unfinished / name) for name in (MODEL, MOMENTS)}
+                whole = json.dumps({"version": 1, **state, "sha256": hashes}, indent=2)
+                (unfinished / STATE).write_text(whole + "\n", encoding="utf-8")
+            self._point(state)
+        except UserError as error:
+            raise UserError(f"{error}; {self._what_remains()}") from error
         self._prune(state["best_step"])
+
+    def _what_remains(self) -> str:
+        steps = self.steps()
+        if not steps:
+            return f"{self.run} has no checkpoint yet"
+        return f"{self.folder(steps[-1])} is whole: go on from it with --resume {self.run}"
 
     def _point(self, state: dict[str, Any]) -> None:
         write_whole(self.run / "latest", self.folder(state["step"]).name + "\n")
@@ -210,9 +217,11 @@ class Checkpoints:
         return None
 
     def forget_after(self, step: int) -> None:
-        """Remove unfinished folders and checkpoints after `step`: they will be made again."""
+        """Remove what is unfinished and checkpoints after `step`: they will be made again."""
         for path in self.run.glob(".unfinished-checkpoint-*"):
             shutil.rmtree(path)
+        for path in self.run.glob(".*.part"):
+            path.unlink()
         for later in (s for s in self.steps() if s > step):
             self._remove(later)
 
@@ -245,11 +254,3 @@ def _check_state(saved: Saved, step: int) -> None:
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

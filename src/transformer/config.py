@@ -11,6 +11,7 @@
 Tensor-producing lines end in a comment with their shape: `# (B, H, T, K)`.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -115,8 +116,8 @@ class TrainingConfig:
     hub_endpoint: str | None = None
     """Another address to download from (a mirror)."""
     cache_dir: Path | None = None
-    """Where downloaded shards are kept; without it data/fineweb_cache, or data/NAME_cache for
-    another data set."""
+    """Where downloaded shards, or the tokens of --text, are kept; without it data/fineweb_cache,
+    data/NAME_cache for another data set, data/text_cache. Toy stories need none."""
     max_cached_shards: int = 5
     """How many shards to keep (about 300 MB each); at least 2."""
     tokens_per_epoch: int | None = 100_000_000
@@ -196,11 +197,16 @@ class TrainingConfig:
                     f"{flag(name)} must be one of {', '.join(choices)}, "
                     f"but is {getattr(self, name)!r}"
                 )
+        for name, value in vars(self).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UserError(f"{flag(name)} must be a finite number, but is {value}")
         for name in ("learning_rate", "max_grad_norm"):
-            if not 0.0 < getattr(self, name) < float("inf"):
+            if not getattr(self, name) > 0.0:
                 raise UserError(f"{flag(name)} must be above 0, but is {getattr(self, name)}")
         if not 0.0 <= self.warmup <= 1.0:
             raise UserError(f"--warmup is a share from 0 to 1, but is {self.warmup}")
+        if not 0.0 <= self.dropout < 1.0:
+            raise UserError(f"--dropout must be at least 0 and below 1, but is {self.dropout}")
         if self.mps and self.device not in ("auto", "mps"):
             raise UserError(f"--mps contradicts --device {self.device}")
 

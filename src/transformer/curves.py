@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from transformer.errors import UserError
+from transformer.files import written_whole
 from transformer.metrics_log import Record, evaluations
 
 ENDINGS = (".png", ".svg", ".pdf", ".jpg")
@@ -51,7 +52,8 @@ def save_picture(figure: Any, path: Path) -> None:
     """Characters that the font does not have become boxes, without a warning for each."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(path)
+        with written_whole(path) as temporary:
+            figure.savefig(temporary, format=path.suffix.lower().lstrip("."))
 
 
 def _draw_losses(axes: Any, steps: list[Record], judged: list[Record]) -> None:

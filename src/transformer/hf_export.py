@@ -19,8 +19,12 @@ from torch import Tensor
 
 from transformer.block import LAYER_NORM_EPS
 from transformer.config import ModelConfig
+from transformer.errors import UserError
+from transformer.files import whole_folder
 from transformer.model import DecoderOnlyTransformer
+from transformer.saved_values import read_saved
 
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
 LAYERS = {
     "attention_norm": "ln_1",
     "attention.qkv_projection": "attn.c_attn",
@@ -74,8 +78,28 @@ def gpt2_weights(model: DecoderOnlyTransformer) -> dict[str, Tensor]:
 
 
 def export_gpt2(model: DecoderOnlyTransformer, end_of_text: int, folder: Path) -> None:
-    """Write `folder` for `GPT2LMHeadModel.from_pretrained`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write `folder` for `GPT2LMHeadModel.from_pretrained`; an earlier export is replaced.
+
+    Raises:
+        UserError: the folder holds something else, or cannot be written.
+    """
+    check_target(folder)
     config = json.dumps(gpt2_config(model.config, end_of_text), indent=2)
-    (folder / "config.json").write_text(config + "\n", encoding="utf-8")
-    save_file(gpt2_weights(model), folder / "model.safetensors", metadata={"format": "pt"})
+    with whole_folder(folder) as unfinished:
+        (unfinished / CONFIG).write_text(config + "\n", encoding="utf-8")
+        save_file(gpt2_weights(model), unfinished / WEIGHTS, metadata={"format": "pt"})
+
+
+def check_target(folder: Path) -> None:
+    """
+    Raises:
+        UserError: `folder` is a file, or has a config.json or weights that are no such export:
+            those of a run, of a checkpoint, or of another model.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--output {folder} is a file; choose the name of a folder")
+    config, weights = folder / CONFIG, folder / WEIGHTS
+    if config.exists() and read_saved(config).values.get("model_type") != "gpt2":
+        raise UserError(f"{config} is not of such an export; choose another --output")
+    if weights.exists() and not config.exists():
+        raise UserError(f"{weights} is not of such an export; choose another --output")

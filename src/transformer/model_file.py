@@ -2,17 +2,20 @@
 
     8 bytes   length of the header
     header    JSON: name, dtype, shape and byte range of every tensor, and the metadata
-                format "transformer" · version "1" · config · tokenizer · step
+                format "transformer" · version "1" · config · tokenizer · step · sha256
     data      the tensors, one after the other
 
 Nothing in the file is code and nothing is unpickled. A stranger's file is still not
 trusted: its names and shapes are compared with those that its configuration implies before
 anything is built or read. A file that claims a width of a billion is refused, not allocated.
+The hash (files written before there was one are read without) shows that the weights are the
+bytes that were written, and no more: whoever makes a file by other means and stores a square
+matrix transposed makes a file of the right shapes, and nobody can tell.
 """
 
+import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -26,6 +29,7 @@ from torch import Tensor
 from transformer.config import ModelConfig
 from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
+from transformer.files import written_whole
 from transformer.model import DecoderOnlyTransformer
 
 FORMAT, VERSION = "transformer", "1"
@@ -54,10 +58,25 @@ def write_model_file(
 ) -> None:
     """Write the model so that `path` is either the old file or the whole new one.
 
-    The bytes go to a temporary file in the same folder, are flushed to the disk, and only
-    then take the name: a power cut leaves no half file behind. `weights` stands in for
-    `model.state_dict()` where the model's own are spread over several processes. Without a
-    tokenizer the file is only a model, which `read_model` reads and the commands refuse.
+    Raises:
+        UserError: it cannot be written; the disk is full, say.
+    """
+    with written_whole(path) as temporary:
+        save_model(temporary, model, tokenizer, step, weights)
+
+
+def save_model(
+    path: Path,
+    model: DecoderOnlyTransformer,
+    tokenizer: Tokenizer | None,
+    step: int,
+    weights: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write the model into a file that nobody looks at yet; else see `write_model_file`.
+
+    `weights` stands in for `model.state_dict()` where the model's own are spread over several
+    processes. Without a tokenizer the file is only a model, which `read_model` reads and the
+    commands refuse.
     """
     weights = model.state_dict() if weights is None else weights
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
@@ -69,24 +88,17 @@ def write_model_file(
     }
     if tokenizer is not None:
         metadata["tokenizer"] = json.dumps(tokenizer.to_metadata())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        save_file(tensors, temporary, metadata)
-        _flush(temporary)
-        os.replace(temporary, path)
-        _flush(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    metadata["sha256"] = tensors_hash(tensors)
+    save_file(tensors, path, metadata)
 
 
-def _flush(path: Path) -> None:
-    """Wait until the disk has what was written to a file or folder."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def tensors_hash(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over name, type, shape and bytes of every tensor, in the order of their names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def read_model_file(path: Path) -> LoadedModel:
@@ -121,6 +133,12 @@ def read_model(path: Path) -> tuple[DecoderOnlyTransformer, dict[str, str]]:
             f"{path} is not a readable safetensors file ({error}); "
             "it may be cut short: copy or download it again"
         ) from error
+    written = metadata.get("sha256")
+    if written is not None and written != tensors_hash(weights):
+        raise UserError(
+            f"{path} is damaged: its weights are not those that were written; "
+            "copy or download it again"
+        )
     broken = [name for name, tensor in weights.items() if not _is_finite(tensor)]
     if broken:
         raise UserError(f"{path}: {broken[0]} holds values that are not finite numbers")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from transformer.errors import UserError
+from transformer.files import written_whole
 from transformer.kv_cache import KVCache, LayerCache
 from transformer.model import DecoderOnlyTransformer
 
@@ -66,12 +67,22 @@ class _Graph(nn.Module):
         return logits, cache.keys, cache.values
 
 
+def check_target(path: Path) -> None:
+    """
+    Raises:
+        UserError: `path` does not end in .onnx; a model file of ours would be replaced, say.
+    """
+    if path.suffix != ".onnx" or path.is_dir():
+        raise UserError(f"--output is the name of a file that ends in .onnx, but is {path}")
+
+
 def export_onnx(model: DecoderOnlyTransformer, path: Path) -> None:
     """Write the graph to `path`. Needs the packages of the extra `onnx`.
 
     Raises:
-        UserError: they are not installed.
+        UserError: they are not installed, `path` names no .onnx file, or it cannot be written.
     """
+    check_target(path)
     try:
         import onnxscript  # noqa: F401
     except ImportError as error:
@@ -85,15 +96,15 @@ def export_onnx(model: DecoderOnlyTransformer, path: Path) -> None:
         "past_values": {1: batch, 3: old},
     }
     ids = torch.zeros(2, 2, dtype=torch.int64)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.onnx.export(
-        _Graph(model).eval(),
-        (ids, past, past.clone()),
-        path,
-        input_names=["ids", "past_keys", "past_values"],
-        output_names=["logits", "keys", "values"],
-        dynamic_shapes=shapes,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
+    with written_whole(path) as temporary:
+        torch.onnx.export(
+            _Graph(model).eval(),
+            (ids, past, past.clone()),
+            temporary,
+            input_names=["ids", "past_keys", "past_values"],
+            output_names=["logits", "keys", "values"],
+            dynamic_shapes=shapes,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )

@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 
 from transformer.config import TrainingConfig
 from transformer.errors import UserError
+from transformer.files import written_whole
 from transformer.saved_values import Saved, read_saved
 
 LONGEST_NAME = 255  # bytes, on almost every file system
@@ -141,12 +142,8 @@ def _last_used(config: Path) -> float:
 
 def write_whole(path: Path, content: str) -> None:
     """`path` holds either what it held or all of `content`, whenever the power fails."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    with written_whole(path) as temporary:
+        temporary.write_text(content, encoding="utf-8")
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Protocol
 from transformer.config import TrainingConfig
 from transformer.data.batch import BatchSource
 from transformer.data.bpe import make_tokenizer
-from transformer.data.text_files import TextCorpus, TextFilesSource
+from transformer.data.text_files import CACHE_DIR, TextCorpus, TextFilesSource
 from transformer.data.tokenizer import Tokenizer, load_tokenizer
 
 
@@ -61,6 +61,7 @@ def _text(config: TrainingConfig, tokenizer_file: Path) -> Source:
         seq_length=config.seq_length,
         seed=config.seed,
         eval_tokens=config.eval_tokens,
+        cache_dir=config.cache_dir or CACHE_DIR,
     )
 
 

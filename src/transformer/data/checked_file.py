@@ -1,9 +1,9 @@
 """Small files that are either whole or not there: written aside, then renamed, with a checksum."""
 
 import hashlib
-import os
-import threading
 from pathlib import Path
+
+from transformer.files import replaced
 
 _DIGEST = hashlib.sha256().digest_size
 
@@ -11,18 +11,8 @@ _DIGEST = hashlib.sha256().digest_size
 def write_atomically(path: Path, data: bytes, *, sync: bool = True) -> None:
     """Write `data` so that a reader, or a killed process, leaves the old file or the new one.
     `sync`: wait until it is on the disk, so that a loss of power does no harm either."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            if sync:
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replaced(path, sync=sync) as temporary:
+        temporary.write_bytes(data)
 
 
 def write_checked(path: Path, data: bytes) -> None:

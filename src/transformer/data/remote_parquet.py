@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from transformer.data.checked_file import read_checked, write_checked
 from transformer.data.hub import Hub, HubFile, Listing
 from transformer.data.retry import UnreadableError
+from transformer.data.text_files import is_text
 from transformer.errors import UserError
 
 TAIL = 64 * 1024  # bytes: the first read of a footer; the end of it says how long it is
@@ -64,7 +65,7 @@ class RemoteParquet:
         schema = self.footer.schema.to_arrow_schema()
         names = schema.names
         kind = schema.field(self.text_column).type if self.text_column in names else None
-        if kind is None or not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        if kind is None or not is_text(kind):
             raise UserError(
                 f"{self.file.path} of {self.hub.repo} has no text column {self.text_column!r}; "
                 f"its columns: {', '.join(f'{f.name} ({f.type})' for f in schema)}; "

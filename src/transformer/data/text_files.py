@@ -12,12 +12,15 @@ the same cache and the same order of training.
 
 import hashlib
 import json
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import types
 from pyarrow.lib import ArrowException
@@ -70,9 +73,16 @@ class TextCorpus:
             yield from (text for other, text in self.parts() if other == side)
 
     def parts(self) -> Iterator[tuple[Side, str]]:
-        """Every document (cut where the split cuts it) with the side it is on."""
+        """Every document (cut where the split cuts it) with the side it is on.
+
+        Raises:
+            UserError: at the end, if a file is no longer what the fingerprint was made of.
+        """
         for document in self.documents():
             yield from self._split.parts(document)
+        for file, expected in zip(self._files, self._hashes, strict=True):
+            if _file_hash(file) != expected:
+                raise UserError(f"{file} was changed while it was read; start again")
 
     @cached_property
     def _split(self) -> TextSplit:
@@ -188,17 +198,19 @@ def read_documents(path: Path, text_column: str = "text") -> Iterator[str]:
         case ".parquet":
             yield from _read_parquet(path, text_column)
         case _:
-            yield _decode(path.read_bytes(), str(path))
+            with _readable(path):
+                data = path.read_bytes()
+            yield _decode(data, str(path))
 
 
 def _read_json_lines(path: Path, text_column: str) -> Iterator[str]:
-    with path.open("rb") as file:
+    with _readable(path), path.open("rb") as file:
         for number, line in enumerate(file, 1):
             where = f"{path}, line {number}"
             if not line.strip():
                 continue
             try:
-                row = json.loads(_decode(line, where))
+                row = json.loads(_decode(line, where), parse_int=_number)
             except (json.JSONDecodeError, RecursionError) as error:
                 raise UserError(f"{where} is not JSON: {error}") from None
             if not isinstance(row, dict) or text_column not in row:
@@ -217,6 +229,8 @@ def _read_parquet(path: Path, text_column: str) -> Iterator[str]:
     try:
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
+            if names.count(text_column) > 1:
+                raise UserError(f"{path} has {names.count(text_column)} columns {text_column!r}")
             if text_column not in names:
                 raise UserError(
                     f"{path} has no column {text_column!r}; it has {', '.join(names)} "
@@ -224,7 +238,7 @@ def _read_parquet(path: Path, text_column: str) -> Iterator[str]:
                 )
             kind = file.schema_arrow.field(text_column).type
             kind = kind.value_type if types.is_dictionary(kind) else kind
-            if not (types.is_string(kind) or types.is_large_string(kind)):
+            if not is_text(kind):
                 raise UserError(f"{path}: the column {text_column!r} is not text but {kind}")
             for rows in file.iter_batches(batch_size=1000, columns=[text_column]):
                 yield from (text for text in rows.column(0).to_pylist() if text is not None)
@@ -232,9 +246,28 @@ def _read_parquet(path: Path, text_column: str) -> Iterator[str]:
         raise UserError(f"{path} cannot be read as Parquet: {error}") from None
 
 
-def _decode(data: bytes, where: str) -> str:
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds text."""
+    return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+
+
+def _number(digits: str) -> float:
+    """An integer of JSON; Python's own refuses to read thousands of digits."""
+    return int(digits) if len(digits) < 20 else float(digits)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        return data.decode("utf-8")
+        yield
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _decode(data: bytes, where: str) -> str:
+    """UTF-8 as text, without the mark that some programs put before it (a BOM)."""
+    try:
+        return data.removeprefix(BOM_UTF8).decode("utf-8")
     except UnicodeDecodeError as error:
         raise UserError(
             f"{where} is not UTF-8: byte {data[error.start]:#04x} at {error.start:,}; "
@@ -243,8 +276,12 @@ def _decode(data: bytes, where: str) -> str:
 
 
 def _file_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return f"{path.suffix.lower()}:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    kind = path.suffix.lower()
+    with _readable(path), path.open("rb") as file:
+        if kind in (".txt", ".md") and file.read(len(BOM_UTF8)) == BOM_UTF8:
+            kind += " without its BOM"  # which caches of earlier versions have as a token
+        file.seek(0)
+        return f"{kind}:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def _hidden(path: Path) -> bool:

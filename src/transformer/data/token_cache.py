@@ -15,9 +15,7 @@ import hashlib
 import json
 import logging
 import os
-import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +26,12 @@ from transformer.data.packing import Tokens, token_dtype
 from transformer.data.text_split import Side, cut
 from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
+from transformer.files import explained_writing, whole_folder
 
 SIDES: tuple[Side, ...] = ("train", "validation")
 VERSION = 1
 PIECE = 1_000_000  # characters tokenised at a time, so that a huge document fits in memory
+ADVICE = "make room, or choose another place with --cache-dir"
 
 Documents = Callable[[], Iterable[tuple[Side, str]]]
 Streams = dict[Side, Tokens]
@@ -50,7 +50,7 @@ def token_streams(folder: Path, tokenizer: Tokenizer, documents: Documents) -> S
     """
     streams = _open(folder)
     if streams is None:
-        with _explained(folder):
+        with explained_writing(folder, advice=ADVICE):
             folder.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(folder.with_name(folder.name + ".lock")):
                 streams = _open(folder)  # another process may have built it meanwhile
@@ -86,20 +86,13 @@ def _open(folder: Path) -> Streams | None:
 
 def _build(folder: Path, tokenizer: Tokenizer, documents: Documents) -> None:
     log.info("tokenising the text with %s (once; kept in %s)", tokenizer.name, folder)
-    partial = folder.with_name(folder.name + ".part")
-    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
-    partial.mkdir()
-    try:
+    with whole_folder(folder, advice=ADVICE) as partial:
         writers = {side: _StreamWriter(partial / f"{side}.bin", tokenizer) for side in SIDES}
         for side, document in documents():
             writers[side].write(document)
         info: dict[str, Any] = {side: writer.close() for side, writer in writers.items()}
         info |= {"version": VERSION, "dtype": np.dtype(token_dtype(tokenizer.vocab_size)).name}
         (partial / "info.json").write_text(json.dumps(info, indent=1), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)  # a damaged one
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 class _StreamWriter:
@@ -131,15 +124,3 @@ class _StreamWriter:
         self._file.write(data)
         self._sha256.update(data)
         self._tokens += len(ids)
-
-
-@contextmanager
-def _explained(folder: Path) -> Iterator[None]:
-    """Turn what the operating system refuses into words."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"cannot keep the token cache in {folder.parent}: {error.strerror or error}; "
-            "make room, or choose another place with --cache-dir"
-        ) from error

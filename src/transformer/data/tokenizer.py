@@ -33,8 +33,8 @@ import numpy.typing as npt
 import tiktoken
 from safetensors import SafetensorError, safe_open
 
-from transformer.data.checked_file import write_atomically
 from transformer.errors import UserError
+from transformer.files import written_whole
 
 END_OF_TEXT = "<|endoftext|>"
 PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
@@ -157,7 +157,8 @@ class Tokenizer:
 
     def save(self, path: Path) -> None:
         """Write the tokenizer as JSON, for `load_tokenizer(path)`."""
-        write_atomically(path, json.dumps(self.to_metadata(), indent=1).encode())
+        with written_whole(path) as temporary:
+            temporary.write_text(json.dumps(self.to_metadata(), indent=1), encoding="utf-8")
 
 
 def load_tokenizer(spec: str | Path) -> Tokenizer:

@@ -1,0 +1,131 @@
+"""Writing files so that each is either what it was or all of the new one.
+
+    path  ◀── renamed ── .path.PID-THREAD.part ◀── flushed to the disk ◀── written
+
+A reader, a killed process or a loss of power never meets half a file. What the system refuses
+(a full disk, a folder that may not be written) becomes one sentence, whichever library met it,
+and what was written until then is removed.
+"""
+
+import errno
+import os
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from transformer.errors import UserError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def replaced(path: Path, *, sync: bool = True) -> Iterator[Path]:
+    """A path to write to, which takes the name `path` at the end.
+
+    `sync`: wait until it is on the disk, so that a loss of power does no harm either.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    name = f".{path.name}.{os.getpid()}-{threading.get_ident()}.part"
+    temporary = path.with_name(name)
+    try:
+        yield temporary
+        if sync:
+            flush(temporary)
+        os.replace(temporary, path)
+        if sync:
+            flush(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """The same for a file that a person asked for.
+
+    Raises:
+        UserError: it cannot be written; says why and what to do.
+    """
+    with explained_writing(path), replaced(path) as temporary:
+        yield temporary
+
+
+@contextmanager
+def whole_folder(path: Path, size: int | None = None, advice: str = "") -> Iterator[Path]:
+    """A new folder to write files to, which takes the name `path` at the end.
+
+    Where `path` exists, each of the files takes its place in it, and other files stay.
+
+    Raises:
+        UserError: it cannot be written; says why, how many bytes it needs (`size`, where
+            known) and what to do (`advice`).
+    """
+    unfinished = path.with_name(f".unfinished-{path.name}")
+    with explained_writing(path, size, advice):
+        shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+        unfinished.mkdir(parents=True)
+        try:
+            yield unfinished
+            files = sorted(unfinished.iterdir())
+            for file in (*files, unfinished):
+                flush(file)
+            if path.exists():
+                for file in files:
+                    os.replace(file, path / file.name)
+                flush(path)
+            else:
+                os.replace(unfinished, path)
+            flush(path.parent)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def flush(path: Path) -> None:
+    """Wait until the disk has what was written to a file or folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def explained_writing(path: Path, size: int | None = None, advice: str = "") -> Iterator[None]:
+    """
+    Raises:
+        UserError: for what the operating system refuses while `path` is being written.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        number = error_number(error)
+        if number is None:
+            raise
+        needed = f" (it needs {size / 1e6:,.1f} MB)" if size and number in NO_ROOM else ""
+        raise UserError(
+            f"cannot write {path}{needed}: {os.strerror(number)}; {advice or _advice(number)}"
+        ) from error
+
+
+def error_number(error: BaseException) -> int | None:
+    """The system's number of an error; safetensors only has it at the end of its text.
+
+    >>> error_number(SafetensorError("I/O error: No space left on device (os error 28)"))
+    28
+    """
+    if isinstance(error, OSError):
+        return error.errno
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found[1]) if found else None
+
+
+def _advice(number: int) -> str:
+    if number in NO_ROOM:
+        return "the disk is full: make room and try again"
+    if number == errno.EFBIG:
+        return "a file may not become so large here (see ulimit -f)"
+    return "choose another place, or change who may write there"

@@ -1,6 +1,7 @@
 """What streaming costs the hub, by its own counters, for one process and for two."""
 
 import random
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -67,8 +68,8 @@ def test_a_shard_is_downloaded_once_and_a_block_at_most_once_besides(
 ) -> None:
     source = FineWebSource(tokenizer, replace(config, max_cached_shards=30, workers=4))
     for batch in source.train_batches(batch_size=8):
-        if batch.state["pass"] > 1:
-            break
+        if batch.state["pass"] > 1 and len(list(config.folder.glob("shard_*.parquet"))) > 1:
+            break  # on a busy machine two passes are over before two shards are built
     source.close()
     ranges = Counter((r.path, r.start, r.bytes) for r in hub.requests if r.kind == "range")
     assert max(ranges.values()) == 1
@@ -91,6 +92,9 @@ def _stream(config: FineWebConfig, n: int, queue: "Queue[object]") -> None:
     source = FineWebSource(load_tokenizer("p50k_base"), config, seq_length=T)
     batches = islice(source.train_batches(batch_size=8), n)
     queue.put(torch.cat([batch.inputs for batch in batches]).numpy())
+    builder, end = source.text.builder, time.monotonic() + LIMIT
+    while builder._next() is not None and time.monotonic() < end:
+        time.sleep(0.05)  # a build that is cut short is done again by the other process
     source.close()
 
 

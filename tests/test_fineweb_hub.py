@@ -15,11 +15,14 @@ import torch
 from fineweb_tools import PATH, REPO, write_dataset, write_file
 from local_hub import Fault, LocalHub
 
+from transformer.data import retry
 from transformer.data.hub import Hub
+from transformer.data.hub_text import HubText
 from transformer.data.remote_parquet import RemoteParquet
 from transformer.data.tokenizer import load_tokenizer
 from transformer.errors import UserError
 from transformer.fineweb_dataset import FineWebConfig, FineWebSource, training_texts
+from transformer.progress import Reporter
 
 T = 16
 
@@ -95,6 +98,34 @@ def test_a_listing_that_fails_is_asked_for_again(
 ) -> None:
     hub.fail(Fault("status", status=503), kind=kind)
     assert len(make_source(config, []).text.listing.files) == 3
+
+
+def test_a_silent_hub_is_named_until_it_has_answered(
+    config: FineWebConfig,
+    hub: LocalHub,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(retry, "SILENCE", 0.1)
+    hub.fail(Fault("stall", seconds=1.0), kind="tree")
+    HubText(config, Reporter().notice)  # what train.py opens its data with, before any step
+    assert capsys.readouterr().out == f"waiting for the hub ({hub.url}, {REPO}) to answer\n"
+
+
+def test_news_is_printed_before_the_first_step_and_stands_in_the_bar_later(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    reporter = Reporter()
+    reporter.notice("early")
+    reporter.begin(0, 2)
+    reporter.show(1, 1.0, 1.0)
+    reporter.notice("later")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "early"
+    assert len(lines) == 2
+    assert "early" not in lines[1]
+    reporter.notice("warning: low disk")
+    assert capsys.readouterr().out == "warning: low disk\n"
 
 
 def test_a_listing_of_many_pages_is_read_whole(config: FineWebConfig, hub: LocalHub) -> None:

@@ -92,6 +92,14 @@ def test_prompts_of_different_lengths_are_continued_as_if_alone(
         assert [int(step.ids[row]) for step in together] == [int(ids) for ids in alone]
 
 
+@pytest.mark.parametrize("seed", [-1, 2**64, [0, 2**64]])
+def test_a_seed_that_no_generator_takes_is_refused(
+    model: DecoderOnlyTransformer, seed: int | list[int]
+) -> None:
+    with pytest.raises(UserError, match=r"seeds must be from 0 to 2\^64 - 1, but are"):
+        generate(model, torch.tensor([[1], [2]]), 1, seed=seed)
+
+
 def test_the_same_seed_gives_the_same_text_in_any_row(model: DecoderOnlyTransformer) -> None:
     prompt, other = torch.randint(61, (1, 6)), torch.randint(61, (1, 6))
     alone = generate(model, prompt, 30, seed=5)

@@ -190,27 +190,31 @@ def test_export_hf_writes_the_folder(model_file: Path, tmp_path: Path) -> None:
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"config.json", "model.safetensors"}
 
 
-def read_until(terminal: int, wanted: bytes, limit: float = 120.0) -> bytes:
-    """What the terminal shows until `wanted` appears."""
+def appears(terminal: int, wanted: bytes, limit: float) -> bool:
+    """Whether the terminal shows `wanted` within so many seconds."""
     seen, end = b"", time.monotonic() + limit
-    while wanted not in seen:
-        assert time.monotonic() < end, f"{wanted!r} did not appear in {seen[-200:]!r}"
+    while wanted not in seen and time.monotonic() < end:
         if select.select([terminal], [], [], 1.0)[0]:
             seen += os.read(terminal, 4096)
-    return seen
+    return wanted in seen
+
+
+def read_until(terminal: int, wanted: bytes) -> None:
+    assert appears(terminal, wanted, 200.0), f"{wanted!r} did not appear"
 
 
 def interrupt(process: subprocess.Popen, terminal: int) -> None:
     """Press Ctrl-C until a new prompt appears.
 
-    Once is not always enough: Python's input() shows the prompt, then waits for a key, and a
-    signal that falls between the two is seen only when the wait ends.
+    Once is not always enough. Python's input() shows the prompt, then waits for a key, and a
+    signal that falls between the two is seen only when the wait ends; and what is raised while
+    Python clears up an object is lost.
     """
-    for _ in range(12):
+    for _ in range(10):
         os.killpg(process.pid, signal.SIGINT)
-        if select.select([terminal], [], [], 10.0)[0]:
-            break
-    read_until(terminal, b"> ")
+        if appears(terminal, b"> ", 10.0):
+            return
+    raise AssertionError("ten times Ctrl-C, and no prompt")
 
 
 def test_a_session_survives_ctrl_c(model_file: Path) -> None:

@@ -15,6 +15,7 @@ from transformers.generation import logits_process as hugging_face
 from transformer.errors import UserError
 from transformer.sampling import (
     FIRST_LOOK,
+    PENALTIES,
     PRESETS,
     SamplingSettings,
     draw,
@@ -132,6 +133,37 @@ def test_the_repetition_penalty_moves_only_what_was_said(
     np.testing.assert_allclose(found, softmax(expected), atol=1e-12)
 
 
+extreme_logits = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=2)
+smallest = 5e-324  # above 0
+
+
+@given(
+    extreme_logits,
+    st.one_of(st.sampled_from([1e-320, 1e-45, 1e300]), st.floats(0, allow_infinity=False)),
+    st.one_of(st.none(), st.floats(smallest, 1.0)),
+    st.one_of(st.none(), st.floats(0.0, 1.0)),
+    st.floats(*PENALTIES),
+)
+def test_no_setting_makes_a_distribution_that_is_none(
+    logits: list[float],
+    temperature: float,
+    top_p: float | None,
+    min_p: float | None,
+    penalty: float,
+) -> None:
+    found = next_token_distribution(
+        torch.tensor([logits]),
+        temperature=temperature,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=penalty,
+        history=torch.tensor([[0, 1]]),
+    )
+    assert bool((found >= 0).all())  # false for NaN
+    assert float(found.sum()) == pytest.approx(1.0, abs=1e-5)
+    assert int(draw(found, [torch.Generator()])) in range(len(logits))
+
+
 SETTINGS = {
     "temperature": {"temperature": 0.7},
     "top-k": {"top_k": 13},
@@ -244,6 +276,8 @@ BAD = [
     {"min_p": 1.5},
     {"repetition_penalty": 0.0},
     {"repetition_penalty": math.nan},
+    {"repetition_penalty": 1e-40},
+    {"repetition_penalty": 1e40},
 ]
 
 

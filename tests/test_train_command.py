@@ -1,6 +1,8 @@
 """commands/train.py: what it writes, and what it says to mistakes."""
 
 import json
+import os
+import shlex
 import signal
 import time
 from dataclasses import replace
@@ -25,8 +27,9 @@ from transformer.errors import UserError
 from transformer.metrics_log import History, cut_back, read_metrics
 from transformer.model_file import read_model_file
 from transformer.presets import TOY, preset
-from transformer.run_folder import config_from_json, config_to_json, create
-from transformer.training_run import check_resumable
+from transformer.processes import SINGLE
+from transformer.run_folder import RunFolder, config_from_json, config_to_json, create
+from transformer.training_run import build, check_resumable, saved_config
 from transformer.training_utils import Update
 
 FLAGS = ("--dataset", "text", "--text", "text.txt", "--tokenizer", "bpe:300", "--seq-length", "16")
@@ -200,3 +203,27 @@ def test_metrics_survive_a_torn_line_and_can_be_cut_back(tmp_path: Path) -> None
     assert history.best == {"step": 2, "train_loss": 3.0, "val_loss": 2.5}
     assert [r["step"] for r in cut_back(path, 2)] == [1, 2, 2]
     assert len(path.read_text().splitlines()) == 3
+
+
+def test_what_comes_next_can_be_pasted_into_a_shell(capsys: pytest.CaptureFixture[str]) -> None:
+    """A path with a space in it, after the end and after a stop."""
+    assert train(*FLAGS, "--steps", "3", "--runs-dir", "my runs", "--name", "a b") == 0
+    finished = capsys.readouterr().out
+    folder, machine = RunFolder(Path("my runs/a b")), Machine("cpu", bf16=False, compiled=False)
+    trainer = build(saved_config(folder), machine, folder, SINGLE)
+    for said in (finished, load_command("train").describe_end(trainer, "interrupted")):
+        assert str(folder.path) in shlex.split(said.splitlines()[-1])
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
+def test_a_closed_terminal_saves_the_training() -> None:
+    process = start_killable(*FLAGS, "--steps", "100000", "--name", "hung")
+    while not Path("runs/hung/metrics.jsonl").exists() or not metrics(Path("runs/hung")):
+        assert process.exitcode is None
+        process.join(0.01)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGHUP)
+    process.join(60)
+    assert process.exitcode == 128 + signal.SIGINT
+    last = metrics(Path("runs/hung"))[-1]["step"]
+    assert Path("runs/hung/latest").read_text() == f"checkpoint-{last:08}\n"

@@ -26,7 +26,7 @@
     Page.choice(row, { label: "Micro-batches (accumulation steps)", options: numbers([1, 2, 4, 8, 16, 32]), value: 8,
       onChange: (value) => { figure.count = value; figure.added = value; relength(); } });
     figure.slider = Page.slider(row, { label: "Added so far", min: 1, max: 8, value: 8,
-      onInput: (value) => { figure.added = value; draw(); } });
+      onInput: (value) => { figure.added = value; if (figure.batch?.K) draw(); } });
     Page.toggle(row, { label: "Every second micro-batch is short", onChange: change("unequal") });
     Page.choice(row, { label: "Average", value: true, onChange: change("byTokens"),
       options: [{ value: true, label: "over tokens" }, { value: false, label: "of means" }] });
@@ -122,7 +122,7 @@
         if (i % 8 === 0) await Page.breathe();
         Page.gramRow(K, gradients, i);
       }
-      if (turn !== figure.turn) return;
+      if (turn !== figure.turn || batch !== figure.batch) return; // other controls, another model
       Object.assign(batch, { lengths, gradients, K });
     }
     draw();

@@ -14,7 +14,7 @@ import tyro
 from rich.console import Console
 
 from transformer.errors import UserError
-from transformer.signals import take_ctrl_c
+from transformer.signals import leave_ctrl_c, take_ctrl_c
 
 INTERRUPTED = 128 + signal.SIGINT  # what shells use for "ended by Ctrl-C"
 
@@ -49,6 +49,7 @@ def run_guarded(action: Callable[[], int | None]) -> None:
     except OSError as error:
         status = _complain(_describe(error))
     except KeyboardInterrupt:
+        leave_ctrl_c()  # once more, while Python ends its threads
         status = INTERRUPTED
     sys.exit(status)
 

@@ -75,7 +75,8 @@ class Reporter:
         the first step; later it stands at the end of the bar until there is something newer."""
         if text.startswith("warning") or not self._shown:
             self.say(text)
-        self._notice = text
+        if self._shown:
+            self._notice = text
 
     def seconds_left(self, step: int) -> float | None:
         """From the mean pace so far; None before the first step."""

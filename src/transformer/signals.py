@@ -11,7 +11,8 @@ HANG_UP = getattr(signal, "SIGHUP", None)  # the terminal is gone; Windows has n
 
 
 def leave_ctrl_c() -> None:
-    """The first thing a command does: while it imports, Ctrl-C ends it without a traceback."""
+    """The first thing a command does: while it imports, Ctrl-C ends it without a traceback.
+    The last thing too, while it ends."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not ignored, as under nohup
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 

@@ -1,13 +1,16 @@
 """The five questions of interpret.py: the command, its tables, its pictures and its JSON."""
 
 import json
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from rich.console import Console
+from training_tools import load_command
 
 from transformer.config import ModelConfig
 from transformer.data.bpe import make_tokenizer
@@ -21,7 +24,7 @@ from transformer.interpretability.prompts import demo_pair, demo_prompt, encode_
 from transformer.interpretability.report import Grid, Report, print_report, save_report
 from transformer.interpretability.songs import demo_songs
 from transformer.model import DecoderOnlyTransformer
-from transformer.model_file import write_model_file
+from transformer.model_file import LoadedModel, write_model_file
 
 COMMAND = Path(__file__).parents[2] / "commands" / "interpret.py"
 
@@ -105,8 +108,9 @@ def test_a_report_is_printed_drawn_and_written(suffix: str, tmp_path: Path) -> N
     data = json.loads(json.dumps(report.to_json(), allow_nan=False))
     assert data["grids"][0]["values"] == [[None], [-0.001]]
     console = Console(record=True, width=80)
-    print_report(report, console)
+    print_report(replace(report, model="my [red] model, step 3"), console)
     text = console.export_text()
+    assert "my [red] model, step 3\n" in text
     assert "[bold]x" in text  # tokens are text, not markup
     assert "0.00" in text
     assert "-0.00" not in text
@@ -131,6 +135,45 @@ def test_mistakes_are_named(model: DecoderOnlyTransformer, tokenizer: Tokenizer)
         encode_pair(model, tokenizer, ("a", "b"), ("", "b"))
 
 
+@pytest.mark.parametrize("context", [2, 3, 5, 6, 16])
+def test_a_short_context_is_named(tokenizer: Tokenizer, context: int) -> None:
+    config = ModelConfig(tokenizer.vocab_size, 16, 2, 1, 32, max_seq_len=context)
+    model = DecoderOnlyTransformer(config).eval()
+    for demo in (demo_prompt, demo_pair):
+        with pytest.raises(
+            UserError, match=f"context is {context} tokens; the demo needs at least "
+        ):
+            demo(tokenizer, context)
+    if context < 6:
+        with pytest.raises(UserError, match=f"context is {context} tokens .* at least 6"):
+            questions.ask_induction(model, tokenizer, None)
+    else:
+        assert len(questions.ask_induction(model, tokenizer, None).grids) == 1
+
+
+def test_the_context_that_the_demo_asks_for_is_enough(tokenizer: Tokenizer) -> None:
+    with pytest.raises(UserError) as error:
+        demo_prompt(tokenizer, 16)
+    needed = int(re.findall(r"at least (\d+)", str(error.value))[0])
+    assert len(encode_prompt(tokenizer, demo_prompt(tokenizer, needed), needed)[0]) == needed
+    with pytest.raises(UserError, match=f"at least {needed}"):
+        demo_prompt(tokenizer, needed - 1)
+
+
+def test_the_demo_of_patch_has_its_own_answers(
+    model: DecoderOnlyTransformer, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    patch = load_command("interpret").Patch
+    loaded = LoadedModel(model, tokenizer, 1, tmp_path)
+    for given in ({"answers": (" a", " a")}, {"clean": "a"}, {"corrupted": "a"}):
+        with pytest.raises(UserError, match="or --demo, which brings its own"):
+            patch(demo=True, **given).answer(loaded)
+    with pytest.raises(UserError, match="or --demo, which brings its own"):
+        patch(clean="a").answer(loaded)
+    with pytest.raises(UserError, match="both prompts have the same answer"):
+        patch(clean="a", corrupted="b", answers=(" a", " a")).answer(loaded)
+
+
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(COMMAND), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
@@ -151,7 +194,9 @@ def test_the_command_answers_every_question(
     ):
         done = run(question, str(path), *flags, "--json", "--save", str(tmp_path / "x.png"))
         assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout)["grids"]
+        found = json.loads(done.stdout)
+        assert found["grids"]
+        assert found["model"] == f"{path}, step 1"
         assert (tmp_path / "x.png").stat().st_size > 1000
     done = run("lens", str(path))
     assert done.returncode == 2

@@ -36,7 +36,10 @@ def train_once(model: DecoderOnlyTransformer, optimizer: torch.optim.AdamW) -> N
 
 
 def state(step: int, best: int | None = None) -> dict[str, Any]:
-    return {"step": step, "best_step": best}
+    return {
+        **{"step": step, "tokens": 10 * step, "skipped": 0, "best_step": best},
+        **{"source_fingerprint": "data", "source_state": {"next": step}},
+    }
 
 
 @pytest.fixture

@@ -28,11 +28,12 @@ def write_run(name: str, losses: list[float], tokens_per_second: float) -> None:
     (run / "config.json").write_text(json.dumps(config))
     records: list[dict[str, object]] = []
     for step, loss in enumerate(losses, start=1):
-        rest = {"grad_norm": 1.0, "tokens_per_second": tokens_per_second}
+        rest = {"epoch": 0.1, "learning_rate": 1e-3, "grad_norm": 1.0}
+        rest["tokens_per_second"] = tokens_per_second
         records.append({"step": step, "tokens": 1000 * step, "train_loss": loss, **rest})
         if step % 2 == 0:
-            judged = {"train_loss": loss, "val_loss": loss + 0.1, "status": "learning"}
-            records.append({"step": step, **judged})
+            judged = {"epoch": 0.1, "train_loss": loss, "val_loss": loss + 0.1}
+            records.append({"step": step, **judged, "val_perplexity": 9.0, "status": "learning"})
     (run / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
 
 

@@ -19,6 +19,7 @@ from rich.console import Console
 from transformer.command_line import run
 from transformer.device import choose_device, for_inference
 from transformer.errors import UserError
+from transformer.memory import check_generation
 from transformer.model_file import LoadedModel, find_model_file, read_model_file
 from transformer.sampling import PRESETS, SamplingSettings
 from transformer.token_choices import explain, render
@@ -82,6 +83,7 @@ def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> None:
     loaded = read_model_file(find_model_file(args.run, args.runs_dir))
     model = for_inference(loaded.model.to(choose_device(args.device)), args.precision)
     loaded = replace(loaded, model=model)
+    check_generation(model, args.samples)
     if not args.json:
         errors.print(describe(loaded, args, settings), style="dim", soft_wrap=True)
     if args.prompt is None and sys.stdin.isatty():

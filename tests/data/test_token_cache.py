@@ -1,5 +1,6 @@
 """The token cache: built once, whole or not at all, and again when it is damaged."""
 
+import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -60,18 +61,26 @@ def test_an_interrupted_build_leaves_nothing(
 
 def test_a_cache_folder_that_cannot_be_written(corpus: TextCorpus, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file, not a folder")
-    with pytest.raises(UserError, match=r"cannot keep the token cache in .*cache.*--cache-dir"):
+    with pytest.raises(UserError, match=r"cannot write .*cache/.*--cache-dir"):
         source(corpus, tmp_path)
 
 
-def test_a_full_disk(corpus: TextCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
+def test_a_full_disk(corpus: TextCorpus, tmpfs: Path) -> None:
+    (tmpfs / "ballast").write_bytes(bytes(shutil.disk_usage(tmpfs).free - 4096))
+    with pytest.raises(UserError, match=r"the disk is full; make room, or .*--cache-dir"):
+        source(corpus, tmpfs)
+    assert not [path for path in (tmpfs / "cache").iterdir() if path.is_dir()]
 
-    monkeypatch.setattr("transformer.data.token_cache.os.fsync", full)
-    with pytest.raises(UserError, match="No space left on device; make room"):
+
+def test_a_text_replaced_while_it_is_read_is_not_kept(corpus: TextCorpus, tmp_path: Path) -> None:
+    one = tmp_path / "texts" / "one.txt"
+    one.write_text("replaced after its hash was taken")
+    with pytest.raises(UserError, match=r"one.txt was changed while it was read; start again"):
         source(corpus, tmp_path)
     assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
+    one.unlink()
+    with pytest.raises(UserError, match=r"cannot read .*one.txt: No such file"):
+        source(corpus, tmp_path)
 
 
 def test_of_several_that_want_a_cache_one_builds_it(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """What cannot fit into memory is refused before anything is built."""
 
 import io
+import sys
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,10 @@ from training_tools import load_command, train
 
 from transformer.config import ModelConfig, TrainingConfig
 from transformer.data.tokenizer import Tokenizer
+from transformer.data.toy_source import tokenizer_stories
 from transformer.errors import UserError
 from transformer.memory import (
+    STORY_BYTES,
     check_generation,
     check_training,
     count_parameters,
@@ -47,6 +51,10 @@ def test_a_slip_of_the_finger_is_refused(name: str, tmp_path: Path) -> None:
     flag = "--" + name.replace("_", "-")
     with pytest.raises(UserError, match=rf"needs at least .* GB of memory.*{flag} "):
         load_command("train").main([*runs, "--compile", "off", flag, value])
+
+
+def test_no_story_is_smaller_than_is_reckoned() -> None:
+    assert min(map(sys.getsizeof, islice(tokenizer_stories(), 200))) > STORY_BYTES
 
 
 def test_every_preset_fits_into_a_small_machine() -> None:

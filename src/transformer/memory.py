@@ -24,6 +24,7 @@ from transformer.errors import UserError
 from transformer.model import DecoderOnlyTransformer
 from transformer.model_file import tensor_shapes
 
+STORY_BYTES = 400  # of a toy story's text, at least
 FEWEST_IDS = 257  # of any tokenizer: the bytes and end-of-text
 
 
@@ -71,9 +72,9 @@ def check_training(
     names = ("d_model", "n_layers", "d_ff", "seq_length", "batch_size", "accumulation_steps")
     sizes = {flag(name): getattr(config, name) for name in names}
     _compare("the training", training_bytes(config, vocab_size, processes), device, sizes)
-    if config.dataset == "toy":  # a story has some 90 tokens, and its text some 400 characters
+    if config.dataset == "toy":
         stories = config.stories or 0
-        _compare("keeping the stories", 400 * stories, device, {"--stories": stories})
+        _compare("keeping the stories", STORY_BYTES * stories, device, {"--stories": stories})
         eval_tokens = config.eval_tokens
         _compare("validation", 16 * eval_tokens, device, {"--eval-tokens": eval_tokens})
 

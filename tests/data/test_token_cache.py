@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from text_helpers import DOCUMENTS, TOKENIZER, source
 
+from transformer.config import TrainingConfig
 from transformer.data.text_files import TextCorpus
 from transformer.data.text_split import Side
 from transformer.data.token_cache import token_streams
 from transformer.errors import UserError
+from transformer.sources import open_source
 
 
 def test_the_second_time_nothing_is_tokenised(
@@ -81,6 +83,18 @@ def test_a_text_replaced_while_it_is_read_is_not_kept(corpus: TextCorpus, tmp_pa
     one.unlink()
     with pytest.raises(UserError, match=r"cannot read .*one.txt: No such file"):
         source(corpus, tmp_path)
+
+
+def test_the_tokens_are_kept_where_cache_dir_says(corpus: TextCorpus, tmp_path: Path) -> None:
+    texts, cache = tmp_path / "texts", tmp_path / "elsewhere"
+    config = TrainingConfig(
+        dataset="text", text=(texts,), tokenizer="bpe:300", seq_length=16, cache_dir=cache
+    )
+    open_source(config, tmp_path / "tokenizer.json")
+    (folder,) = (path for path in cache.iterdir() if path.is_dir())
+    assert {path.name for path in folder.iterdir()} == {
+        *("info.json", "train.bin", "validation.bin")
+    }
 
 
 def test_of_several_that_want_a_cache_one_builds_it(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ import tyro
 from transformer.command_line import plain_console, run
 from transformer.device import choose_device, for_inference
 from transformer.errors import UserError
+from transformer.memory import check_generation
 from transformer.model_file import LoadedModel, find_model_file, read_model_file
 from transformer.sampling import PRESETS, SamplingSettings
 from transformer.seeds import check_seed
@@ -85,6 +86,7 @@ def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> None:
     loaded = read_model_file(find_model_file(args.run, args.runs_dir))
     model = for_inference(loaded.model.to(choose_device(args.device)), args.precision)
     loaded = replace(loaded, model=model)
+    check_generation(model, args.samples)
     if not args.json:
         note(describe(loaded, args, settings))
     if args.prompt is None and sys.stdin.isatty():

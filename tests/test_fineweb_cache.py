@@ -3,7 +3,6 @@
 import json
 import random
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
@@ -185,17 +184,6 @@ def test_a_cache_of_other_data_is_refused_and_left_alone(
         with pytest.raises(UserError, match=r"shard_bytes is"):
             FineWebSource(tokenizer, replace(config, shard_bytes=3000))
     assert cached(config) == before
-
-
-@pytest.fixture
-def tmpfs(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("a small tmpfs cannot be mounted here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def test_a_full_disk_costs_a_warning_and_no_token(

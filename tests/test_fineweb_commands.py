@@ -88,6 +88,14 @@ def test_downloading_fills_the_cache_and_is_not_repeated(command: Command, hub: 
     assert sorted(Path("data/fineweb_cache").glob("shard_*.parquet")) == shards
 
 
+@pytest.mark.parametrize("odd", [("--tokens", "0"), ("--seq-length", "1")])
+def test_downloading_nothing_asks_for_nothing(command: Command, odd: tuple[str, str]) -> None:
+    status, _, errors = command("download", "--hub-endpoint", "http://127.0.0.1:9", *odd)
+    assert status == 2
+    assert f"{odd[0]} must be at least" in errors
+    assert not Path("data").exists()
+
+
 def test_downloading_more_than_fits_says_what_to_raise(command: Command, hub: LocalHub) -> None:
     flags = ("--hub-endpoint", hub.url, "--tokens", "1000000", "--max-cached-shards", "2")
     status, _, errors = command("download", *flags)

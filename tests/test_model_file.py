@@ -67,7 +67,7 @@ def test_the_shapes_that_are_expected_are_those_of_the_model() -> None:
 
 def test_the_metadata_is_what_the_format_promises(written: Path) -> None:
     metadata = split(written)[0]["__metadata__"]
-    assert metadata.keys() == {"format", "version", "config", "tokenizer", "step"}
+    assert metadata.keys() == {"format", "version", "config", "tokenizer", "step", "sha256"}
     assert (metadata["format"], metadata["version"], metadata["step"]) == ("transformer", "1", "7")
     assert json.loads(metadata["config"])["d_ff"] == 24
     assert json.loads(metadata["tokenizer"])["special_tokens"] == {END_OF_TEXT: 256}
@@ -82,10 +82,27 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(UserError, match=r"cannot write .*: the disk is full"):
         write_model_file(written, DecoderOnlyTransformer(CONFIG), TOKENIZER, step=8)
     assert written.read_bytes() == old
     assert list(written.parent.iterdir()) == [written]
+
+
+def test_a_flipped_bit_in_the_weights_is_damage(written: Path) -> None:
+    content = bytearray(written.read_bytes())
+    content[-100] ^= 1
+    written.write_bytes(content)
+    with pytest.raises(UserError, match="is damaged: its weights are not those that were written"):
+        read_model_file(written)
+
+
+def test_a_file_without_a_hash_is_read(written: Path) -> None:
+    expected = read_model_file(written).model.state_dict()
+    header, data = split(written)
+    del header["__metadata__"]["sha256"]
+    join(written, header, data)
+    found = read_model_file(written).model.state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
 
 
 def metadata_with(**changes: Any) -> Callable[[dict[str, Any]], None]:

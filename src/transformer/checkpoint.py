@@ -22,6 +22,7 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -159,7 +160,9 @@ class Checkpoints:
         steps = self.steps()
         if not steps:
             return f"{self.run} has no checkpoint yet"
-        return f"{self.folder(steps[-1])} is whole: go on from it with --resume {self.run}"
+        return (
+            f"{self.folder(steps[-1])} is whole: go on from it with --resume {quote(str(self.run))}"
+        )
 
     def _point(self, state: dict[str, Any]) -> None:
         write_whole(self.run / "latest", self.folder(state["step"]).name + "\n")

@@ -200,6 +200,8 @@ class TrainingConfig:
         for name, value in vars(self).items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise UserError(f"{flag(name)} must be a finite number, but is {value}")
+            if isinstance(value, int) and value > LARGEST:
+                raise UserError(f"{flag(name)} must be at most {LARGEST}, but is {value}")
         for name in ("learning_rate", "max_grad_norm"):
             if not getattr(self, name) > 0.0:
                 raise UserError(f"{flag(name)} must be above 0, but is {getattr(self, name)}")
@@ -228,6 +230,7 @@ class TrainingConfig:
         return self.batch_size * self.accumulation_steps * self.seq_length
 
 
+LARGEST = 2**64 - 1
 SMALLEST: dict[str, float] = {
     **dict.fromkeys(("max_cached_shards", "seq_length"), 2),
     **dict.fromkeys(("eval_every", "checkpoint_every", "keep", "patience", "stories"), 1),

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from transformer.errors import UserError
+from transformer.files import NO_ROOM
 
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
 LOST_PROCESS = ("connection closed by peer", "connection reset by peer", "gloo", "nccl")
@@ -16,13 +17,21 @@ def explained() -> Iterator[None]:
     """
     Raises:
         UserError: for a `RuntimeError` that means too little memory, or that another process
-            of the same training is gone. All others pass as they are.
+            of the same training is gone; for a full disk, which metrics.jsonl may meet as well
+            as a checkpoint (files.py). All others pass as they are.
     """
     try:
         yield
-    except RuntimeError as error:
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise UserError(
+                "the disk is full: make room, then --resume goes on from the last checkpoint"
+            ) from error
+        raise
+    except (RuntimeError, MemoryError) as error:
         text = str(error).lower()
-        if isinstance(error, torch.OutOfMemoryError) or any(s in text for s in OUT_OF_MEMORY):
+        known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+        if known or any(sign in text for sign in OUT_OF_MEMORY):
             raise UserError(
                 "out of memory: lower --batch-size and raise --accumulation-steps in turn (the "
                 "training stays the same), or lower --seq-length, --d-model or --n-layers"

@@ -21,6 +21,12 @@ from safetensors import SafetensorError
 from transformer.errors import UserError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+REASONS = {
+    **dict.fromkeys(NO_ROOM, "the disk is full"),
+    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR), "a file is where a folder should be"),
+    errno.EISDIR: "it is a folder",
+    errno.EFBIG: "files may not become so large here (ulimit -f)",
+}
 
 
 @contextmanager
@@ -107,7 +113,8 @@ def explained_writing(path: Path, size: int | None = None, advice: str = "") -> 
             raise
         needed = f" (it needs {size / 1e6:,.1f} MB)" if size and number in NO_ROOM else ""
         raise UserError(
-            f"cannot write {path}{needed}: {os.strerror(number)}; {advice or _advice(number)}"
+            f"cannot write {path}{needed}: {REASONS.get(number) or os.strerror(number)}; "
+            f"{advice or 'make room, or choose another place'}"
         ) from error
 
 
@@ -121,11 +128,3 @@ def error_number(error: BaseException) -> int | None:
         return error.errno
     found = re.search(r"\(os error (\d+)\)", str(error))
     return int(found[1]) if found else None
-
-
-def _advice(number: int) -> str:
-    if number in NO_ROOM:
-        return "the disk is full: make room and try again"
-    if number == errno.EFBIG:
-        return "a file may not become so large here (see ulimit -f)"
-    return "choose another place, or change who may write there"

@@ -5,7 +5,6 @@ flags ──▶ folder ──▶ data and tokenizer ──▶ model on its devic
             └── resumed: config.json is read first, before anything is built
 """
 
-import math
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from transformer.checkpoint import Checkpoints, checkpoint_step
 from transformer.config import ModelConfig, TrainingConfig, flag
 from transformer.device import Machine
 from transformer.errors import UserError
+from transformer.memory import check_training
 from transformer.model import DecoderOnlyTransformer
 from transformer.objective import LossModule
 from transformer.parallel import in_parallel
@@ -63,7 +63,7 @@ def make_plan(config: TrainingConfig, source: Source, schedule_steps: int | None
     tokens = config.tokens_per_epoch
     if tokens is None:  # one pass, where the data has an end
         tokens = getattr(source, "tokens_per_epoch", 100_000_000)
-    steps_per_epoch = math.ceil(tokens / config.tokens_per_step)
+    steps_per_epoch = -(-tokens // config.tokens_per_step)
     total = config.steps or config.epochs * steps_per_epoch
     return Plan(steps_per_epoch, total, schedule_steps or total)
 
@@ -85,6 +85,8 @@ def build(
             f"--accumulation-steps {config.accumulation_steps} counts the micro-batches of all "
             f"processes, so it must be divisible by their number, {processes.world_size}"
         )
+    device = machine.torch_device(processes.local_rank)
+    check_training(config, device, processes=processes.world_size)
     reporter = Reporter(speaks=processes.is_main)
     tokenizer_file = folder.tokenizer if is_resumed else folder.new_tokenizer
     with processes.main_first():
@@ -94,8 +96,9 @@ def build(
         saved_plan = read_saved(folder.config).section("plan")
         kept = saved_plan.take("schedule_steps", int, least=1)
     plan = make_plan(config, source, kept)
-    model = build_model(config, source.tokenizer.vocab_size)
-    device = machine.torch_device(processes.local_rank)
+    vocab_size = source.tokenizer.vocab_size
+    check_training(config, device, vocab_size, processes.world_size)
+    model = build_model(config, vocab_size)
     objective = LossModule(model.to(device), bf16=machine.bf16, compiled=machine.compiled)
     wrapped = in_parallel(objective, config.parallel, processes)
     return Trainer(config, plan, source, wrapped, model, folder, processes, reporter)

@@ -1,5 +1,7 @@
 """Text that cannot be used: each ends in a message that names the place."""
 
+import hashlib
+from codecs import BOM_UTF8
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,6 +10,7 @@ import pytest
 from text_helpers import source
 
 from transformer.data.text_files import TextCorpus, text_documents
+from transformer.data.token_cache import VERSION
 from transformer.errors import UserError
 
 
@@ -22,6 +25,7 @@ from transformer.errors import UserError
         ("a.jsonl", b'{"text": 7}\n', r"line 1: 'text' is not text but 7"),
         ("a.jsonl", b"[" * 100_000, r"line 1 is not JSON"),
         ("a.parquet", b"PAR1 but not really", r"a.parquet cannot be read as Parquet"),
+        ("a.jsonl", b'{"text": 7}\n'.replace(b"7", b"7" * 5000), r"'text' is not text but inf"),
         ("a.csv", b"text", r"cannot read .*a.csv: a text file ends in .txt, .md"),
     ],
 )
@@ -38,6 +42,40 @@ def test_a_missing_column_is_shown_with_those_that_are_there(tmp_path: Path) -> 
     with pytest.raises(UserError, match="'n' is not text but int64"):
         list(text_documents(tmp_path, text_column="n"))
     assert list(text_documents(tmp_path, text_column="body")) == ["x"]
+
+
+def test_a_column_that_is_there_twice_is_named(tmp_path: Path) -> None:
+    table = pa.table([["x"], ["y"]], names=["text", "text"])
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"a.parquet has 2 columns 'text'"):
+        list(text_documents(tmp_path))
+
+
+def test_a_string_view_is_text(tmp_path: Path) -> None:
+    column = pa.array(["one", None, "three"], pa.string_view())
+    pq.write_table(pa.table({"text": column}), tmp_path / "a.parquet")
+    assert list(text_documents(tmp_path)) == ["one", "three"]
+
+
+def test_an_integer_of_thousands_of_digits_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(f'{{"id": {"7" * 5000}, "text": "x"}}\n')
+    assert list(text_documents(tmp_path)) == ["x"]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.txt", "a.md"])
+def test_a_byte_order_mark_is_no_text(tmp_path: Path, name: str) -> None:
+    content = '{"text": "x"}\n' if name == "a.jsonl" else "x"
+    (tmp_path / name).write_text(content, encoding="utf-8-sig")
+    assert list(text_documents(tmp_path / name)) == ["x"]
+
+
+@pytest.mark.parametrize("mark", [b"", BOM_UTF8])
+def test_a_cache_that_has_the_mark_as_a_token_is_not_todays(tmp_path: Path, mark: bytes) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(mark + b"x")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    earlier = hashlib.sha256(f"{VERSION}/text/.txt:{digest}".encode()).hexdigest()[:16]
+    assert (TextCorpus(path).fingerprint == earlier) is (mark == b"")
 
 
 def test_half_a_surrogate_pair_in_json_is_replaced(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The token cache: built once, whole or not at all, and again when it is damaged."""
 
+import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,10 +10,12 @@ import numpy as np
 import pytest
 from text_helpers import DOCUMENTS, TOKENIZER, source
 
+from transformer.config import TrainingConfig
 from transformer.data.text_files import TextCorpus
 from transformer.data.text_split import Side
 from transformer.data.token_cache import token_streams
 from transformer.errors import UserError
+from transformer.sources import open_source
 
 
 def test_the_second_time_nothing_is_tokenised(
@@ -60,18 +63,38 @@ def test_an_interrupted_build_leaves_nothing(
 
 def test_a_cache_folder_that_cannot_be_written(corpus: TextCorpus, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file, not a folder")
-    with pytest.raises(UserError, match=r"cannot keep the token cache in .*cache.*--cache-dir"):
+    with pytest.raises(UserError, match=r"cannot write .*cache/.*--cache-dir"):
         source(corpus, tmp_path)
 
 
-def test_a_full_disk(corpus: TextCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
+def test_a_full_disk(corpus: TextCorpus, tmpfs: Path) -> None:
+    (tmpfs / "ballast").write_bytes(bytes(shutil.disk_usage(tmpfs).free - 4096))
+    with pytest.raises(UserError, match=r"the disk is full; make room, or .*--cache-dir"):
+        source(corpus, tmpfs)
+    assert not [path for path in (tmpfs / "cache").iterdir() if path.is_dir()]
 
-    monkeypatch.setattr("transformer.data.token_cache.os.fsync", full)
-    with pytest.raises(UserError, match="No space left on device; make room"):
+
+def test_a_text_replaced_while_it_is_read_is_not_kept(corpus: TextCorpus, tmp_path: Path) -> None:
+    one = tmp_path / "texts" / "one.txt"
+    one.write_text("replaced after its hash was taken")
+    with pytest.raises(UserError, match=r"one.txt was changed while it was read; start again"):
         source(corpus, tmp_path)
     assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
+    one.unlink()
+    with pytest.raises(UserError, match=r"cannot read .*one.txt: No such file"):
+        source(corpus, tmp_path)
+
+
+def test_the_tokens_are_kept_where_cache_dir_says(corpus: TextCorpus, tmp_path: Path) -> None:
+    texts, cache = tmp_path / "texts", tmp_path / "elsewhere"
+    config = TrainingConfig(
+        dataset="text", text=(texts,), tokenizer="bpe:300", seq_length=16, cache_dir=cache
+    )
+    open_source(config, tmp_path / "tokenizer.json")
+    (folder,) = (path for path in cache.iterdir() if path.is_dir())
+    assert {path.name for path in folder.iterdir()} == {
+        *("info.json", "train.bin", "validation.bin")
+    }
 
 
 def test_of_several_that_want_a_cache_one_builds_it(tmp_path: Path) -> None:

@@ -1,0 +1,172 @@
+"""Full disks and other refusals: one sentence, the old file as it was, nothing left behind."""
+
+import resource
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from training_tools import load_command, train
+
+from transformer.config import ModelConfig
+from transformer.data.tokenizer import Tokenizer
+from transformer.errors import UserError
+from transformer.files import whole_folder, written_whole
+from transformer.hf_export import export_gpt2
+from transformer.model import DecoderOnlyTransformer
+from transformer.model_file import write_model_file
+from transformer.run_folder import write_json
+
+TOKENIZER = Tokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
+TOY = ("--dataset", "toy", "--name", "a")
+LARGE = {"w": torch.zeros(100_000)}
+
+
+def model(width: int = 16) -> DecoderOnlyTransformer:
+    return DecoderOnlyTransformer(ModelConfig(257, width, 2, 1, 32, 8))
+
+
+def leave(folder: Path, free: int) -> Path:
+    """Fill a disk up to so many bytes."""
+    ballast = folder / "ballast"
+    ballast.write_bytes(bytes(shutil.disk_usage(folder).free - free))
+    return ballast
+
+
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """`ulimit -f`: what also a machine without a small disk refuses."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("kind", ["text", "bytes", "library"])
+def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    writers: dict[str, Callable[[Path], object]] = {
+        "text": lambda path: path.write_text("new" * 1000),
+        "bytes": lambda path: path.write_bytes(bytes(3000)),
+        "library": lambda path: save_file(LARGE, path),
+    }
+    with (
+        file_size_limit(1000),
+        pytest.raises(UserError, match=r"cannot write .*file: files may not become so large"),
+        written_whole(path) as temporary,
+    ):
+        writers[kind](temporary)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("free", [0, 4096, 65_536])
+def test_a_full_disk(tmpfs: Path, free: int) -> None:
+    (tmpfs / "file").write_text("old")
+    leave(tmpfs, free)
+    with (
+        pytest.raises(UserError, match=r"cannot write .*file: the disk is full; make room"),
+        written_whole(tmpfs / "file") as temporary,
+    ):
+        save_file(LARGE, temporary)
+    with (
+        pytest.raises(UserError, match=r"folder \(it needs 0.4 MB\): the disk is full"),
+        whole_folder(tmpfs / "folder", 400_000) as unfinished,
+    ):
+        save_file(LARGE, unfinished / "w")
+    assert (tmpfs / "file").read_text() == "old"
+    assert {path.name for path in tmpfs.iterdir()} == {"file", "ballast"}
+
+
+def test_a_bug_while_writing_stays_a_bug_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), written_whole(tmp_path / "a") as temporary:
+        temporary.write_text("half" * (1 // len(list(tmp_path.iterdir()))))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_replaced_file_by_file(tmp_path: Path) -> None:
+    for content in ("one", "two"):
+        with whole_folder(tmp_path / "folder") as unfinished:
+            (unfinished / "ours").write_text(content)
+        (tmp_path / "folder" / "theirs").write_text("stays")
+    assert (tmp_path / "folder" / "ours").read_text() == "two"
+    assert (tmp_path / "folder" / "theirs").read_text() == "stays"
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize("tmpfs", ["2m"], indirect=True)
+def test_a_training_goes_on_when_there_is_room_again(tmpfs: Path) -> None:
+    runs = ("--runs-dir", str(tmpfs), "--keep", "1")
+    assert train(*TOY, *runs, "--steps", "6") == 0
+    ballast = leave(tmpfs, 60_000)
+    with pytest.raises(UserError, match=r"the disk is full.*00000006 is whole: .*--resume"):
+        train(*TOY, *runs, "--resume", "--steps", "12")
+    held = {path.name for path in (tmpfs / "a").iterdir()}
+    assert not [name for name in held if "unfinished" in name or name.endswith(".part")]
+    assert (tmpfs / "a" / "latest").read_text() == "checkpoint-00000006\n"
+    ballast.unlink()
+    assert train(*TOY, *runs, "--resume", "--steps", "12") == 0
+    assert (tmpfs / "a" / "latest").read_text() == "checkpoint-00000012\n"
+
+
+def test_an_export_for_transformers_is_whole_or_not_there(tmp_path: Path) -> None:
+    export_gpt2(model(), 256, tmp_path / "exported")
+    before = {path: path.read_bytes() for path in (tmp_path / "exported").iterdir()}
+    with file_size_limit(20_000), pytest.raises(UserError, match=r"cannot write .*exported: "):
+        export_gpt2(model(64), 256, tmp_path / "exported")
+    assert {path: path.read_bytes() for path in (tmp_path / "exported").iterdir()} == before
+    with file_size_limit(20_000), pytest.raises(UserError, match=r"cannot write .*new: "):
+        export_gpt2(model(64), 256, tmp_path / "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["exported"]
+    export_gpt2(model(64), 256, tmp_path / "exported")
+    assert {path.name for path in (tmp_path / "exported").iterdir()} == {
+        "config.json",
+        "model.safetensors",
+    }
+
+
+def test_an_export_replaces_nothing_but_an_export(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    write_model_file(run / "checkpoint-00000003" / "model.safetensors", model(), TOKENIZER, step=3)
+    write_json(run / "config.json", {"training": {}})
+    hub, lone = tmp_path / "hub", tmp_path / "lone"
+    model().save_pretrained(hub)
+    write_model_file(lone / "model.safetensors", model(), TOKENIZER, step=1)
+    command = load_command("export_hf")
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for target in (run, run / "checkpoint-00000003", hub, lone, run / "config.json"):
+        with pytest.raises(UserError, match=r"is not of such an export|is a file"):
+            command.main(command.Arguments(run=run, output=target))
+    command = load_command("export_onnx")
+    for target in (run / "checkpoint-00000003" / "model.safetensors", run):
+        with pytest.raises(UserError, match=r"a file that ends in .onnx, but is"):
+            command.main(command.Arguments(run=run, output=target))
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
+
+
+def test_the_page_gets_all_scripts_or_none(tmp_path: Path) -> None:
+    write_model_file(tmp_path / "model.safetensors", model(), TOKENIZER, step=1)
+    page = tmp_path / "page"
+    page.mkdir()
+    (page / "model.data.js").write_text("old")
+    command = load_command("export_page")
+    with file_size_limit(100_000), pytest.raises(UserError, match=r"cannot write .*data.js: "):
+        command.main(tmp_path / "model.safetensors", output=page)
+    assert [(path.name, path.read_text()) for path in page.iterdir()] == [("model.data.js", "old")]
+
+
+@pytest.mark.slow
+def test_an_onnx_file_is_whole_or_not_there(tmp_path: Path) -> None:
+    from transformer.onnx_export import export_onnx
+
+    (tmp_path / "model.onnx").write_text("old")
+    with file_size_limit(20_000), pytest.raises(UserError, match=r"cannot write .*model.onnx: "):
+        export_onnx(model(64), tmp_path / "model.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+    assert (tmp_path / "model.onnx").read_text() == "old"

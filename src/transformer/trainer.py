@@ -165,7 +165,7 @@ class Trainer:
             return list(islice(self.batches, self.accumulator.accumulation_steps))
         except (OSError, UserError):
             if self.step and self.processes.world_size == 1:
-                with suppress(OSError):
+                with suppress(OSError, UserError):
                     self._save()
             raise
 

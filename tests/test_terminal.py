@@ -1,13 +1,9 @@
-"""What every command does with the terminal it is given: channels, flags, names, Ctrl-C."""
+"""What every command does with the terminal it is given: channels, flags, names."""
 
-import ast
 import io
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,16 +11,15 @@ import torch
 from rich.console import Console
 from training_tools import load_command
 
-from transformer.command_line import INTERRUPTED, parse_flags, plain_console, run, run_guarded
+from transformer.command_line import parse_flags, plain_console, run, run_guarded
 from transformer.config import ModelConfig
 from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
 from transformer.model import DecoderOnlyTransformer
 from transformer.model_file import find_model_file, write_model_file
 from transformer.progress import Reporter
-from transformer.signals import StopRequest
 
-COMMANDS = sorted((Path(__file__).parents[1] / "commands").glob("*.py"))
+COMMANDS = Path(__file__).parents[1] / "commands"
 BYTES = Tokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
 EXACT = ["--seed", "1", "--max-new-tokens", "3"]
 
@@ -86,7 +81,7 @@ def test_closed_channels_are_the_null_device(
 
 def test_a_shell_can_close_all_channels(model_file: Path) -> None:
     line = 'exec "$0" "$1" "$2" --max-new-tokens 3 <&- >&- 2>&-'
-    command = ["bash", "-c", line, sys.executable, COMMANDS[0].with_name("generate.py"), model_file]
+    command = ["bash", "-c", line, sys.executable, COMMANDS / "generate.py", model_file]
     assert subprocess.run(command, timeout=120, check=False).returncode == 0
 
 
@@ -109,9 +104,9 @@ def test_names_are_printed_as_they_are(
     picture = tmp_path / "[red]p.png"
     flags = ["--samples", "2", "--output", picture]
     assert call("compare_sampling", model_file, *flags, *EXACT) == 0
-    out = capsys.readouterr().out.replace("\n", "")
-    assert f"picture: {picture}" in out
-    assert "[bold]" in out
+    out = "".join(capsys.readouterr().out.split())  # the title is folded to the table's width
+    assert f"picture:{picture}" in out
+    assert "[bold]é:cat:x" in out
 
 
 FLAGS = {
@@ -208,71 +203,3 @@ def test_a_picture_that_cannot_be_saved_is_refused_before_the_work(
 def test_a_beginner_is_sent_to_the_toy_stories(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"train one first, .* --dataset toy$"):
         find_model_file(None, tmp_path)
-
-
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda path: path.name)
-def test_every_command_begins_by_leaving_ctrl_c_alone(command: Path) -> None:
-    tree = ast.parse(command.read_text())
-    first = ast.unparse(tree.body[1])
-    assert first.startswith("if __name__ == '__main__':"), first
-    assert "leave_ctrl_c()" in first
-    assert ast.unparse(tree.body[-1]).splitlines()[1].strip().startswith("run")
-
-
-@pytest.mark.parametrize("seconds", [0.2, 0.5, 1.0, 2.0])
-def test_ctrl_c_while_importing_has_no_traceback(seconds: float) -> None:
-    process = subprocess.Popen(
-        [sys.executable, COMMANDS[0].with_name("generate.py"), "nowhere", "--prompt", "a"],
-        stderr=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
-        text=True,
-    )
-    time.sleep(seconds)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
-    assert "Traceback" not in errors
-    assert process.returncode in (-signal.SIGINT, INTERRUPTED, 2)  # 2: it had imported everything
-
-
-def test_ctrl_c_in_a_command_is_a_status(capsys: pytest.CaptureFixture[str]) -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL)  # as it is while a command imports
-    try:
-        with pytest.raises(SystemExit) as ended:
-            run_guarded(lambda: signal.raise_signal(signal.SIGINT))
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert ended.value.code == INTERRUPTED
-    assert capsys.readouterr().err == ""
-
-
-def test_the_first_signal_is_answered_at_once(capfd: pytest.CaptureFixture[str]) -> None:
-    with StopRequest() as stop:
-        signal.raise_signal(signal.SIGINT)
-        assert stop.requested
-        assert capfd.readouterr().err == (
-            "\nCtrl-C: finishing this step, then saving; Ctrl-C again stops without saving\n"
-        )
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-    with StopRequest() as stop:
-        signal.raise_signal(signal.SIGTERM)
-        assert stop.requested
-        assert capfd.readouterr().err == "\nSIGTERM: finishing this step, then saving\n"
-    with StopRequest(speaks=False):
-        signal.raise_signal(signal.SIGTERM)
-    assert capfd.readouterr().err == ""
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
-def test_a_closed_terminal_saves_and_nohup_goes_on(capfd: pytest.CaptureFixture[str]) -> None:
-    with StopRequest() as stop:
-        os.kill(os.getpid(), signal.SIGHUP)
-        assert stop.requested
-    assert "SIGHUP" in capfd.readouterr().err
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with StopRequest() as stop:
-            os.kill(os.getpid(), signal.SIGHUP)
-            assert not stop.requested
-    finally:
-        signal.signal(signal.SIGHUP, before)

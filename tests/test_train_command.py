@@ -173,7 +173,7 @@ def test_what_may_change_on_resume() -> None:
     ("change", "message"),
     [
         ({"batch_size": 0}, "--batch-size must be at least 1, but is 0"),
-        ({"learning_rate": float("nan")}, "--learning-rate must be above 0, but is nan"),
+        ({"learning_rate": float("nan")}, "--learning-rate must be a finite number, but is nan"),
         ({"warmup": 1.5}, "--warmup is a share from 0 to 1"),
         ({"mps": True, "device": "cuda"}, "--mps contradicts --device cuda"),
     ],

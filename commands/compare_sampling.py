@@ -20,11 +20,11 @@ from rich.table import Table
 from rich.text import Text
 
 from transformer.command_line import plain_console, run
+from transformer.curves import check_picture, save_picture
 from transformer.data.tokenizer import Tokenizer
 from transformer.device import choose_device, for_inference
 from transformer.diversity import Sampled, sample
 from transformer.errors import UserError
-from transformer.interpretability.report import check_picture
 from transformer.model_file import find_model_file, read_model_file
 from transformer.sampling import SamplingSettings
 from transformer.seeds import check_seed
@@ -88,7 +88,7 @@ def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> None:
     }
     print_results(results, loaded.tokenizer, f"{loaded.path}, step {loaded.step}, seed {seed}")
     if args.output is not None:
-        draw(results).savefig(args.output, dpi=150)
+        save_picture(draw(results), args.output, dpi=150)
         plain_console().print(f"picture: {args.output}")
 
 

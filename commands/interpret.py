@@ -21,6 +21,7 @@ import torch
 import tyro
 
 from transformer.command_line import plain_console, run
+from transformer.curves import check_picture
 from transformer.errors import UserError
 from transformer.interpretability import questions
 from transformer.interpretability.ablation import Kind
@@ -28,7 +29,6 @@ from transformer.interpretability.patching import Site
 from transformer.interpretability.prompts import demo_pair, demo_prompt, encode_pair, encode_prompt
 from transformer.interpretability.report import (
     Report,
-    check_picture,
     print_report,
     save_report,
 )

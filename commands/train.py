@@ -161,6 +161,11 @@ def check_run_flags(run: RunFlags) -> None:
 def main(args: list[str]) -> int:
     processes = from_environment()
     flags, resumed, checkpoint = parse(args, processes)
+    if processes.is_main and "auto" in (flags.training.precision, flags.training.compile):
+        print(
+            "Measuring which precision is fastest here, and whether torch.compile works …",
+            flush=True,
+        )
     machine = choose(flags.training)
     config = machine.settle(flags.training)
     with (

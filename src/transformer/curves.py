@@ -43,17 +43,17 @@ def check_picture(path: Path) -> None:
         UserError: no picture can be written to `path`.
     """
     if path.is_dir():
-        raise UserError(f"--output {path} is a folder: give the file of the picture")
+        raise UserError(f"{path} is a folder: give the name of a picture in it")
     if path.suffix.lower() not in ENDINGS:
-        raise UserError(f"--output {path} must end in one of {', '.join(ENDINGS)}")
+        raise UserError(f"a picture's name ends in one of {', '.join(ENDINGS)}, but is {path.name}")
 
 
-def save_picture(figure: Any, path: Path) -> None:
-    """Characters that the font does not have become boxes, without a warning for each."""
+def save_picture(figure: Any, path: Path, dpi: float | str = "figure") -> None:
+    """Write it whole. Characters that the font does not have become boxes, without a warning for each."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         with written_whole(path) as temporary:
-            figure.savefig(temporary, format=path.suffix.lower().lstrip("."))
+            figure.savefig(temporary, dpi=dpi, format=path.suffix.lower().lstrip("."))
 
 
 def _draw_losses(axes: Any, steps: list[Record], judged: list[Record]) -> None:

@@ -16,9 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from transformer.errors import UserError
+from transformer.curves import check_picture, save_picture
 
-PICTURES = (".png", ".svg")
 MOST_NUMBERS = 400  # a picture with more cells has colours only
 MOST_LARGE_CELLS, SMALL_CELL = 50, 0.13  # cells in a row or column, inches
 POSITIVE, NEGATIVE = (124, 77, 190), (200, 90, 60)  # violet, and an orange for below zero
@@ -120,24 +119,11 @@ def _cell(text: str, strength: float) -> Text:
     return Text(text, style=style)
 
 
-def check_picture(path: Path) -> None:
-    """
-    Raises:
-        UserError: no picture can be saved under this name; to be said before the work is done.
-    """
-    if path.suffix.lower() not in PICTURES:
-        raise UserError(f"a picture is saved as .png or .svg, but the name is {path.name}")
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; give the name of a picture in it")
-    if not path.parent.is_dir():
-        raise UserError(f"there is no folder {path.parent} to save the picture in")
-
-
 def save_report(report: Report, path: Path) -> None:
     """Draw every grid as a heat map, one below the other.
 
     Raises:
-        UserError: see `check_picture`.
+        UserError: no picture can be written to `path`.
     """
     check_picture(path)
     grids = [grid for grid in report.grids if grid.medium != "terminal"]
@@ -149,7 +135,7 @@ def save_report(report: Report, path: Path) -> None:
     figure.suptitle(_plain(report.title))
     for grid, axis in zip(grids, axes, strict=True):
         _draw(grid, axis)
-    figure.savefig(path, dpi=110)
+    save_picture(figure, path, dpi=110)
 
 
 def _inches(cells: int, size: float) -> float:

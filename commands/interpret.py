@@ -43,7 +43,7 @@ class _Question:
     run: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="RUN")] = None
     """A run, a checkpoint folder or a .safetensors file; the newest run without."""
     save: Path | None = None
-    """Also draw a picture: a name that ends in .png or .svg."""
+    """Also draw a picture: a name that ends in .png, .svg, .pdf or .jpg."""
     json: bool = False
     """Print all numbers as JSON instead of tables."""
 

@@ -162,10 +162,7 @@ def main(args: list[str]) -> int:
     processes = from_environment()
     flags, resumed, checkpoint = parse(args, processes)
     if processes.is_main and "auto" in (flags.training.precision, flags.training.compile):
-        print(
-            "Measuring which precision is fastest here, and whether torch.compile works …",
-            flush=True,
-        )
+        print("Measuring what is fastest here: precision, compilation …", flush=True)
     machine = choose(flags.training)
     config = machine.settle(flags.training)
     with (

@@ -49,7 +49,7 @@ def check_picture(path: Path) -> None:
 
 
 def save_picture(figure: Any, path: Path, dpi: float | str = "figure") -> None:
-    """Write it whole. Characters that the font does not have become boxes, without a warning for each."""
+    """Write it whole; characters that the font lacks become boxes, without a warning for each."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         with written_whole(path) as temporary:

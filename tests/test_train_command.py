@@ -20,7 +20,7 @@ from transformer import trainer
 from transformer.config import TrainingConfig
 from transformer.device import Machine, choose_device
 from transformer.errors import UserError
-from transformer.metrics_log import History, cut_back, read_metrics
+from transformer.metrics_log import read_metrics
 from transformer.model_file import read_model_file
 from transformer.presets import TOY, preset
 from transformer.run_folder import config_from_json, config_to_json
@@ -113,7 +113,7 @@ def test_a_run_that_exists_is_not_overwritten_and_settings_are_kept() -> None:
     assert Path("runs/mine/metrics.jsonl").read_bytes() == before
     Path("runs/other").mkdir()
     Path("runs/other/thesis.txt").write_text("precious")
-    with pytest.raises(UserError, match="does not have thesis.txt"):
+    with pytest.raises(UserError, match=r"does not have thesis\.txt"):
         train(*FLAGS, "--name", "other", "--overwrite")
     assert Path("runs/other/thesis.txt").read_text() == "precious"
 

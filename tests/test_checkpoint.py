@@ -1,5 +1,7 @@
 """Checkpoints: whole or not at all, back bit for bit, and past a damaged one."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,67 @@ def test_a_damaged_state_is_passed_over(written: Checkpoints, broken: str) -> No
     found = written.read_newest()
     assert found is not None
     assert found[1]["step"] == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"sha256": None}, "'sha256' must be an object, but is null"),
+        ({"sha256": {}}, "'sha256' has no 'model.safetensors'"),
+        ({"sha256": {"model.safetensors": 5}}, "'model.safetensors' must be a text, but is 5"),
+        ({"step": "3"}, "'step' must be a whole number of at least 0, but is \"3\""),
+        ({"step": 2}, "is of step 2, its folder of 3"),
+        ({"tokens": 1.5}, "'tokens' must be a whole number"),
+        ({"skipped": -1}, "'skipped' must be a whole number of at least 0, but is -1"),
+        ({"best_step": "1"}, "'best_step' must be a whole number or null"),
+        ({"best_loss": "low"}, "'best_loss' must be a number or null"),
+        ({"source_state": None}, "'source_state' must be an object, but is null"),
+        ({"source_fingerprint": 7}, "'source_fingerprint' must be a text, but is 7"),
+    ],
+)
+def test_a_wrong_value_in_the_state_is_named(
+    written: Checkpoints, change: dict[str, Any], problem: str
+) -> None:
+    path = written.folder(3) / "training_state.json"
+    values = json.loads(path.read_text())
+    for text in (
+        json.dumps({**values, **change}),
+        json.dumps({name: v for name, v in values.items() if name not in change}),
+    ):
+        path.write_text(text)
+        found = written.read_newest()
+        assert found is not None
+        _, found_state, warnings = found
+        is_optional = "best_loss" in change and not set(change) & set(json.loads(text))
+        assert found_state["step"] == (3 if is_optional else 2)
+        if change.items() <= json.loads(text).items():
+            assert f"{path}" in warnings[0]
+            assert problem in warnings[0]
+
+
+def test_folders_with_other_names_are_not_checkpoints(written: Checkpoints) -> None:
+    for name in ("best-copy", "00000002.bak", "7", "0000000007", "٠٠٠٠٠٠٠٧"):
+        (written.run / f"checkpoint-{name}").mkdir()
+    (written.run / "checkpoint-00000008").write_text("a file")
+    (written.run / "checkpoint-00000009").symlink_to("checkpoint-7")
+    assert written.steps() == [1, 2, 3, 9]
+    written.forget_after(2)
+    assert written.steps() == [1, 2]
+    assert (written.run / "checkpoint-7").is_dir()  # the link is gone, not what it led to
+
+
+def test_a_model_of_another_shape_is_refused(written: Checkpoints) -> None:
+    snapshot, _ = written.read(3)
+    for name, problem in (("d_model", "shape"), ("n_layers", "nothing")):
+        model = DecoderOnlyTransformer(replace(CONFIG, **{name: 2 * getattr(CONFIG, name)}))
+        with pytest.raises(UserError, match=f"does not fit the model.*{problem}"):
+            restore(model, adamw(model, 0.01, 0.1), snapshot)
+
+
+def test_a_checkpoint_before_the_first_update_has_no_moments_to_restore() -> None:
+    model, optimizer = trained(0)
+    restore(model, optimizer, take_snapshot(model, optimizer))
+    assert not any(optimizer.state.values())
 
 
 def test_all_damaged_is_an_error_and_none_is_none(written: Checkpoints, tmp_path: Path) -> None:

@@ -100,6 +100,73 @@ def test_a_run_that_is_not_there_is_named() -> None:
         load_command("compare_runs").main(("here", "gone"))
 
 
+def damage(name: str, file: str, content: str) -> None:
+    """A run of which one file holds something else."""
+    write_run(name, [4.0, 3.4], 100.0)
+    Path("runs", name, file).write_text(content)
+
+
+def test_damaged_runs_are_named_and_the_others_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    write_run("good", [4.0, 3.4], 100.0)
+    damage("foreign", "config.json", '{"hidden_size": 3}')
+    damage("list", "config.json", "[]")
+    damage("odd", "config.json", '{"training": {"dataset": "toy"}, "parameters": "many"}')
+    damage("nowhere", "config.json", '{"training": {"dataset": 5}, "parameters": 5}')
+    good = Path("runs/good/metrics.jsonl").read_text()
+    damage("lines", "metrics.jsonl", f'7\n{{"step": 1, "val_loss": 0.1}}\n{good}')
+    load_command("compare_runs").main()
+    captured = capsys.readouterr()
+    assert list(rows(captured.out)) == ["good", "lines"]
+    assert rows(captured.out)["lines"] == rows(captured.out)["good"]
+    for said in (
+        "runs/foreign/config.json has no 'training'; this run is left out",
+        "runs/list/config.json is damaged",
+        "runs/odd/config.json: 'parameters' must be a whole number of at least 1, but is \"many\"",
+        "runs/nowhere/config.json, 'training': 'dataset' must be a text, but is 5",
+        "runs/lines/metrics.jsonl, line 1 is damaged",
+        "runs/lines/metrics.jsonl, line 2 has no 'epoch'; this line is left out",
+    ):
+        assert said in captured.err
+    with pytest.raises(UserError, match="none of these runs can be read"):
+        load_command("compare_runs").main(("foreign", "odd"))
+
+
+def test_where_there_is_no_run_it_says_so() -> None:
+    for folder in ("gone", "."):
+        with pytest.raises(UserError, match="there is no run in"):
+            load_command("compare_runs").main(runs_dir=Path(folder))
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("x.xyz", r"--output x\.xyz must end in one of \.png, \.svg, \.pdf, \.jpg"),
+        ("picture", "--output picture must end in"),
+        ("runs", "--output runs is a folder"),
+    ],
+)
+def test_an_output_that_cannot_be_drawn_is_refused_at_once(
+    output: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run("here", [4.0, 3.4], 100.0)
+    with pytest.raises(UserError, match=message):
+        load_command("compare_runs").main(("here",), output=Path(output))
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.filterwarnings("error")
+def test_names_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """No mathematics, no markup, no line that is hidden for its underscore, no warnings."""
+    names = (r"cost$\frac$", "[bold]x", ":smile:", "_hidden", "日本")
+    for name in names:
+        write_run(name, [4.0, 3.4, 2.9, 2.5], 100.0)
+    load_command("compare_runs").main(names, output=Path("x.svg"))
+    assert list(rows(capsys.readouterr().out)) == list(names)
+    drawn = Path("x.svg").read_text()
+    for name in names:
+        assert f"<!-- {name} -->" in drawn
+
+
 def scalars(folder: Path) -> dict[str, dict[int, float]]:
     """What TensorBoard would show: per name, the value at each step."""
     board = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import pytest
 from matplotlib.image import imread
 
 from transformer.curves import draw_curves
@@ -34,3 +35,10 @@ def test_the_induction_score_is_drawn_where_it_was_measured(tmp_path: Path) -> N
 def test_a_run_without_a_step_yet_has_a_picture(tmp_path: Path) -> None:
     draw_curves([], tmp_path / "empty.png", "empty")
     assert imread(tmp_path / "empty.png").shape[2] == 4
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", [r"cost$\frac$", "日本", "_x", "$", "a & b"])
+def test_any_name_of_a_run_is_a_title(tmp_path: Path, name: str) -> None:
+    draw_curves(records(), tmp_path / "curves.png", name)
+    assert imread(tmp_path / "curves.png").shape[2] == 4

@@ -123,7 +123,7 @@ def test_an_older_run_is_replaced_whole(old: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "flags", [("--n-heads", "3"), ("--text", "gone.txt"), ("--text-column", "")]
+    "flags", [("--n-heads", "3"), ("--text", "gone.txt"), ("--tokenizer", "gone.json")]
 )
 def test_an_older_run_is_untouched_if_the_new_one_cannot_start(
     old: Path, flags: tuple[str, ...]

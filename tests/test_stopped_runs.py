@@ -27,12 +27,13 @@ def _in_a_folder_with_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.slow
 def test_a_closed_pipe_is_a_request_to_save_and_stop() -> None:
-    """As in `train.py | head -1`."""
+    """As in `train.py | head`, closed after the first evaluation."""
     command = [sys.executable, str(ROOT / "commands/train.py"), *TINY, *FLAGS]
     command += ["--name", "run", "--steps", "3000"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline().startswith(b"Training runs/run")
+    assert any(line.startswith(b"step 5, epoch") for line in process.stdout)
     process.stdout.close()
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 2, errors

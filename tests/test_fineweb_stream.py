@@ -248,6 +248,17 @@ def test_states_of_other_data_are_refused(config: FineWebConfig) -> None:
         FineWebDataset("validation", config, seq_length=T).load_state_dict(state)
 
 
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [("shard", "shard 999.*0 to"), ("block", "row group 999.*0 to"), ("sequence", "sequence 999")],
+)
+def test_a_place_past_the_end_is_refused(config: FineWebConfig, place: str, message: str) -> None:
+    source = make_source(config)
+    state = next(source.train_batches(batch_size=1)).state
+    with pytest.raises(UserError, match=message):
+        next(source.train_batches(batch_size=1, state={**state, place: 999}))
+
+
 def test_the_state_of_a_data_set_read_by_loader_workers_is_refused(config: FineWebConfig) -> None:
     dataset = FineWebDataset("train", config, seq_length=T, tokens_per_epoch=8 * T)
     for _ in DataLoader(dataset, 4, num_workers=1, multiprocessing_context=CONTEXT):

@@ -59,6 +59,19 @@ def position_of(state: State, fingerprint: str) -> Position:
     return Position(*saved_position(state, fingerprint, *names))
 
 
+def check_place(what: str, place: int, count: int) -> None:
+    """A place read from a file must exist: one past the end would silently skip data.
+
+    Raises:
+        UserError: the data has only `count` places of this kind.
+    """
+    if place >= count:
+        raise UserError(
+            f"the saved position in the data is damaged: it names {what} {place}, but the places "
+            f"are 0 to {count - 1}; resume from an older checkpoint"
+        )
+
+
 @dataclass(frozen=True)
 class Visit:
     """One block's turn: it begins at `position` (its `sequence` is 0 unless resumed inside)."""
@@ -92,16 +105,21 @@ def visits(
     Args:
         count_blocks: the row groups of a shard; asked when its turn comes.
         key: what the order depends on, such as a seed.
+
+    Raises:
+        UserError: `start` lies outside the split, or the split has no row groups.
     """
     position = start
     while passes is None or position.pass_number < passes:
         pass_key: Key = (*key, position.pass_number)
         order = permutation(len(shards), *pass_key, "shards").tolist()
         visited = position != Position(pass_number=position.pass_number)
+        check_place("shard", position.shard, len(order))
         for place in range(position.shard, len(order)):
             shard = shards[order[place]]
             upcoming = shards[order[place + 1]] if place + 1 < len(order) else None
             blocks = count_blocks(shard)
+            check_place("row group", position.block, len(blocks) + 1)
             shard_key: Key = (*pass_key, shard.number)
             block_order = permutation(len(blocks), *shard_key, "blocks").tolist()
             for turn in range(position.block, len(blocks)):

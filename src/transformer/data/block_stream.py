@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from transformer.data.background import spawn
-from transformer.data.block_order import Position, Visit
+from transformer.data.block_order import Position, Visit, check_place
 from transformer.data.packing import Tokens, count_windows, windows
 
 Read = Callable[[Visit], Tokens]
@@ -93,6 +93,7 @@ def group_rows(
         n_sequences = count_windows(len(block), seq_length)
         order = visit.order(n_sequences)
         place = visit.position.sequence
+        check_place("sequence", place, max(n_sequences, 1))
         while place < n_sequences:
             left = rows if limit is None else min(rows, limit - (seen - held - start.seen))
             taken = order[place : place + left - held]

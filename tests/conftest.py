@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,10 @@ from transformer.config import ModelConfig
 from transformer.model import DecoderOnlyTransformer
 
 pytest_plugins = ["limits"]
+
+for _signal in (signal.SIGINT, signal.SIGHUP):  # programs inherit "ignored" (nohup, a job of a
+    if signal.getsignal(_signal) is signal.SIG_IGN:  # script), but not a handler: those that tests
+        signal.signal(_signal, lambda number, frame: None)  # start are to hear them
 
 hypothesis.settings.register_profile("no deadline", deadline=None)  # machines may be busy
 hypothesis.settings.load_profile("no deadline")

@@ -10,6 +10,7 @@ from fineweb_tools import write_dataset
 from local_hub import LocalHub
 from processes import LIMIT, kill, wait
 from training_tools import (
+    SAID,
     assert_same_run,
     start_killable,
     start_or_resume,
@@ -24,7 +25,7 @@ def run_to_the_end(runs: Path, name: str, *args: str) -> float:
     wait(start_killable("--help"))  # the server that processes are forked from is there now
     start = time.monotonic()
     process = start_or_resume(runs, name, *args)
-    assert wait(process) == 0
+    assert wait(process) == 0, SAID.read_text()
     return time.monotonic() - start
 
 
@@ -41,7 +42,7 @@ def killed_at(runs: Path, name: str, step: int, pause: float, *args: str) -> boo
         process.join(0.005)
     process.join(pause)
     status = kill(process)
-    assert status in (0, -signal.SIGKILL)
+    assert status in (0, -signal.SIGKILL), SAID.read_text()
     return status == -signal.SIGKILL
 
 

@@ -11,6 +11,7 @@ from filelock import FileLock
 from training_tools import TINY, load_command, train, write_text
 
 from transformer.errors import UserError
+from transformer.files import replaced
 from transformer.new_run import begin, new_folder
 from transformer.run_folder import RunFolder, check_name
 
@@ -178,9 +179,13 @@ def test_a_link_and_a_file_are_no_place_for_a_run(old: Path) -> None:
 def test_what_a_killed_start_leaves_is_no_obstacle() -> None:
     run = Path("runs/mine")
     run.mkdir(parents=True)
-    for name in (".lock", ".tokenizer.json.new", ".tokenizer.json.new.7-8.part"):
-        (run / name).write_text("of the start that was killed")
-    (run / ".config.json.tmp").write_text("{")
+    (run / ".lock").touch()
+    for name in ("config.json", ".tokenizer.json.new"):
+        with replaced(run / name) as temporary:
+            unnamed = temporary.name
+            temporary.write_text("{")
+        (run / name).rename(run / unnamed)  # as if it was killed before the file had its name
+    (run / ".tokenizer.json.new").write_text("of the start that was killed")
     with new_folder(Path("runs"), "mine", "text", False) as folder:
         assert not folder.new_tokenizer.exists()  # the new start makes its own
         folder.new_tokenizer.write_text("new")

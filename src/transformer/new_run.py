@@ -27,7 +27,7 @@ from transformer.saved_values import read_saved
 FILES = r"config\.json|tokenizer\.json|metrics\.jsonl|curves\.png|samples\.md|latest|best|\.lock"
 IN_CHECKPOINT = r"model\.safetensors|training_state\.(safetensors|json)"
 TEMPORARY = r"(\.[\w-]+)*\.(tmp|part)"
-NEW_TOKENIZER = rf"\.tokenizer\.json\.new({TEMPORARY})?"
+NEW_TOKENIZER = rf"\.?\.tokenizer\.json\.new({TEMPORARY})?"
 OURS = re.compile(
     rf"{FILES}|\.?({FILES}){TEMPORARY}|{NEW_TOKENIZER}|tensorboard(/events\.out\.tfevents\..*)?"
     r"|(\.unfinished-)?checkpoint-\d{8,16}"

@@ -57,7 +57,7 @@ def test_the_first_batch_costs_the_footer_and_one_block(
         assert hub.bytes_sent() < sum(p.stat().st_size for p in tmp_path.rglob("0.parquet")) / 5
         hub.forget()
         resumed = FineWebSource(tokenizer, replace(config, cache_dir=tmp_path / "cache"))
-        elsewhere = {**first.state, "block": 5, "sequence": 3}
+        elsewhere = {**first.state, "shard": 5, "sequence": 3}
         next(resumed.train_batches(batch_size=8, state=elsewhere))
         assert hub.count("range") == 1
         assert hub.count("tree") == 0
@@ -98,7 +98,7 @@ def _stream(config: FineWebConfig, n: int, queue: "Queue[object]") -> None:
     source.close()
 
 
-@pytest.mark.parametrize("max_cached_shards", [30, 2])
+@pytest.mark.parametrize("max_cached_shards", [pytest.param(30, marks=pytest.mark.slow), 2])
 def test_two_processes_share_a_cache(
     config: FineWebConfig, tokenizer: Tokenizer, hub: LocalHub, max_cached_shards: int
 ) -> None:

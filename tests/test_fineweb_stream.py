@@ -85,7 +85,8 @@ def test_two_ranks_share_the_same_global_batches(config: FineWebConfig) -> None:
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "workers", "epochs"), [(8, 0, 3), (8, 1, 1), (8, 4, 2), (None, 4, 1)]
+    ("batch_size", "workers", "epochs"),
+    [(8, 0, 3), (8, 1, 1), pytest.param(8, 4, 2, marks=pytest.mark.slow), (None, 4, 1)],
 )
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_any_data_loader_yields_the_one_order(

@@ -11,7 +11,9 @@ from transformer.model import DecoderOnlyTransformer
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-12}
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "dtype", [pytest.param(torch.float32, marks=pytest.mark.slow), torch.float64]
+)
 @torch.no_grad()
 def test_every_chunking_gives_the_logits_of_one_forward_pass(dtype: torch.dtype) -> None:
     config = ModelConfig(

@@ -80,6 +80,7 @@ def run_pytest(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_hang_anywhere_is_a_crash_that_shows_where(tmp_path: Path) -> None:
     for place, body in PLACES.items():
         (tmp_path / f"test_{place}.py").write_text(HANG + body)

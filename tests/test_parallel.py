@@ -24,7 +24,8 @@ def assert_close(one: Path, other: Path, atol: float) -> None:
             assert a.get(name) == pytest.approx(b.get(name), abs=atol), (a, b)
 
 
-@pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 4])
 def test_several_processes_give_the_losses_of_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int
 ) -> None:

@@ -81,6 +81,7 @@ def test_a_flag_without_a_text_would_be_found() -> None:
     assert explanations(help_text) == {"--a INT": "One.", "--b INT": ""}
 
 
+@pytest.mark.slow
 def test_the_training_line_trains_and_prints_text(tmp_path: Path) -> None:
     """The README's line, shortened by --steps and without the compiler, in an empty folder."""
     words = TRAIN.split("uv run python ")[1].split()

@@ -27,7 +27,9 @@ def test_every_command_begins_by_leaving_ctrl_c_alone(command: Path) -> None:
     assert ast.unparse(tree.body[-1]).splitlines()[1].strip().startswith("run")
 
 
-@pytest.mark.parametrize("seconds", [0.2, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize(
+    "seconds", [0.5, *(pytest.param(s, marks=pytest.mark.slow) for s in (0.2, 1.0, 2.0))]
+)
 def test_ctrl_c_while_importing_has_no_traceback(seconds: float) -> None:
     process = subprocess.Popen(
         [sys.executable, COMMANDS[0].with_name("generate.py"), "nowhere", "--prompt", "a"],

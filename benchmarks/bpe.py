@@ -21,7 +21,7 @@ from side_by_side import interleave, print_ratios
 from tokenizers import models, pre_tokenizers, trainers
 
 from transformer.data.bpe import count_pieces, first_bytes, learn_merges, train_bpe
-from transformer.data.text_files import text_documents
+from transformer.data.text.files import text_documents
 
 SIZE = 2_000_000
 FEW = 50  # merges in the comparison with counting anew, which would take minutes for all

@@ -23,13 +23,13 @@ from side_by_side import Process, interleave, print_ratios, take_turns
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from transformer.command_line import run
 from transformer.config import ModelConfig
-from transformer.device import for_inference
 from transformer.generation import generate, stream
-from transformer.hf_export import gpt2_config, gpt2_weights
 from transformer.kv_cache import KVCache
+from transformer.machine.device import for_inference
 from transformer.model import DecoderOnlyTransformer
+from transformer.sharing.hugging_face import gpt2_config, gpt2_weights
+from transformer.terminal.command_line import run
 
 CONFIG = ModelConfig(vocab_size=50_281, max_seq_len=256)
 PROMPT, NEW = 16, 128

@@ -29,14 +29,14 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from transformer.attention import causal_mask, fused_attention, scaled_dot_product_attention
-from transformer.checkpoint import Checkpoints, take_snapshot
-from transformer.command_line import run
 from transformer.config import ModelConfig, TrainingConfig
 from transformer.data.tokenizer import load_tokenizer
-from transformer.device import keep_freed_memory
+from transformer.machine.device import keep_freed_memory
 from transformer.model import DecoderOnlyTransformer
-from transformer.objective import LossModule
-from transformer.optimizer import adamw
+from transformer.runs.checkpoint import Checkpoints, take_snapshot
+from transformer.terminal.command_line import run
+from transformer.training.objective import LossModule
+from transformer.training.optimizer import adamw
 from transformer.training_utils import GradientAccumulator
 
 VOCAB, T, BATCH, MICRO_BATCHES = 50_281, 128, 8, 2

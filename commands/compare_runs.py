@@ -7,7 +7,7 @@ A run that cannot be read is named on standard error, and the others are shown.
 """
 
 if __name__ == "__main__":
-    from transformer.signals import leave_ctrl_c
+    from transformer.machine.interruptions import leave_ctrl_c
 
     leave_ctrl_c()  # before the long imports
 
@@ -19,10 +19,10 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from transformer.command_line import run
-from transformer.comparison import RunSummary, draw_comparison, find_runs, summarise_all
-from transformer.curves import check_picture
-from transformer.progress import duration
+from transformer.runs.comparison import RunSummary, draw_comparison, find_runs, summarise_all
+from transformer.runs.curves import check_picture
+from transformer.terminal.command_line import run
+from transformer.terminal.progress import duration
 
 
 def main(

@@ -5,7 +5,7 @@ uv run commands/compare_sampling.py runs/quick --samples 16 --output strategies.
 """
 
 if __name__ == "__main__":
-    from transformer.signals import leave_ctrl_c
+    from transformer.machine.interruptions import leave_ctrl_c
 
     leave_ctrl_c()  # before the long imports
 
@@ -19,16 +19,16 @@ from matplotlib.figure import Figure
 from rich.table import Table
 from rich.text import Text
 
-from transformer.command_line import plain_console, run
-from transformer.curves import check_picture, save_picture
 from transformer.data.tokenizer import Tokenizer
-from transformer.device import choose_device, for_inference
-from transformer.diversity import Sampled, sample
 from transformer.errors import UserError
-from transformer.model_file import find_model_file, read_model_file
+from transformer.evaluation.diversity import Sampled, sample
+from transformer.machine.device import choose_device, for_inference
+from transformer.machine.seeds import check_seed
+from transformer.runs.curves import check_picture, save_picture
+from transformer.runs.model_file import find_model_file, read_model_file
 from transformer.sampling import SamplingSettings
-from transformer.seeds import check_seed
-from transformer.writing import encode_prompt, harmless
+from transformer.terminal.command_line import plain_console, run
+from transformer.terminal.text_stream import encode_prompt, harmless
 
 STRATEGIES = {
     "greedy": SamplingSettings(temperature=0.0),

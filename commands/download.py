@@ -1,7 +1,7 @@
 """Fill FineWeb's cache ahead of training, for a machine that will be without a network."""
 
 if __name__ == "__main__":
-    from transformer.signals import leave_ctrl_c
+    from transformer.machine.interruptions import leave_ctrl_c
 
     leave_ctrl_c()  # before the long imports
 
@@ -11,10 +11,10 @@ from typing import Annotated
 import tyro
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from transformer.command_line import plain_console, run
 from transformer.data.tokenizer import load_tokenizer
 from transformer.errors import UserError
 from transformer.fineweb_dataset import FineWebConfig, FineWebSource
+from transformer.terminal.command_line import plain_console, run
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ uv run commands/evaluate.py --cloze lambada.jsonl --choices piqa.jsonl
 """
 
 if __name__ == "__main__":
-    from transformer.signals import leave_ctrl_c
+    from transformer.machine.interruptions import leave_ctrl_c
 
     leave_ctrl_c()  # before the long imports
 
@@ -19,17 +19,22 @@ from typing import Annotated, Any, Literal
 import tyro
 from rich.table import Column, Table
 
-from transformer.cloze import choice_accuracy, last_word_accuracy, read_last_words, read_questions
-from transformer.command_line import plain_console, run
 from transformer.data.batch import BatchSource
 from transformer.data.packing import join_documents
-from transformer.data.text_files import text_documents
-from transformer.data.toy_source import ToyStoriesSource
-from transformer.device import choose_device
+from transformer.data.text.files import text_documents
+from transformer.data.toy.source import ToyStoriesSource
 from transformer.errors import UserError
+from transformer.evaluation.multiple_choice import (
+    choice_accuracy,
+    last_word_accuracy,
+    read_last_words,
+    read_questions,
+)
+from transformer.evaluation.perplexity import Evaluation, evaluate
 from transformer.fineweb_dataset import FineWebConfig, FineWebSource
-from transformer.model_file import LoadedModel, find_model_file, read_model_file
-from transformer.perplexity import Evaluation, evaluate
+from transformer.machine.device import choose_device
+from transformer.runs.model_file import LoadedModel, find_model_file, read_model_file
+from transformer.terminal.command_line import plain_console, run
 
 
 @dataclass(frozen=True)

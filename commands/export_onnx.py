@@ -5,7 +5,7 @@ uv run commands/export_onnx.py runs/quick --output model.onnx
 """
 
 if __name__ == "__main__":
-    from transformer.signals import leave_ctrl_c
+    from transformer.machine.interruptions import leave_ctrl_c
 
     leave_ctrl_c()  # before the long imports
 
@@ -15,9 +15,9 @@ from typing import Annotated
 
 import tyro
 
-from transformer.command_line import run
-from transformer.model_file import find_model_file, read_model_file
-from transformer.onnx_export import check_target, export_onnx
+from transformer.runs.model_file import find_model_file, read_model_file
+from transformer.sharing.onnx import check_target, export_onnx
+from transformer.terminal.command_line import run
 
 
 @dataclass(frozen=True)

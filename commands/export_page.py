@@ -7,20 +7,20 @@ The model must be small (the toy preset is): it travels inside the page.
 """
 
 if __name__ == "__main__":
-    from transformer.signals import leave_ctrl_c
+    from transformer.machine.interruptions import leave_ctrl_c
 
     leave_ctrl_c()  # before the long imports
 
 from contextlib import ExitStack
 from pathlib import Path
 
-from transformer.command_line import run
 from transformer.data.tokenizer import load_tokenizer
 from transformer.errors import UserError
-from transformer.files import written_whole
-from transformer.model_file import find_model_file, read_model_file
-from transformer.page_export import model_script, rank_pairs, script
-from transformer.page_samples import curves, samples
+from transformer.machine.files import written_whole
+from transformer.runs.model_file import find_model_file, read_model_file
+from transformer.sharing.page import model_script, rank_pairs, script
+from transformer.sharing.page_samples import curves, samples
+from transformer.terminal.command_line import run
 
 
 def main(

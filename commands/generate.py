@@ -7,7 +7,7 @@ uv run commands/generate.py --show-probabilities --prompt "The cat"
 """
 
 if __name__ == "__main__":
-    from transformer.signals import leave_ctrl_c
+    from transformer.machine.interruptions import leave_ctrl_c
 
     leave_ctrl_c()  # before the long imports
 
@@ -20,15 +20,15 @@ from typing import Annotated, Literal
 
 import tyro
 
-from transformer.command_line import plain_console, run
-from transformer.device import choose_device, for_inference
 from transformer.errors import UserError
-from transformer.memory import check_generation
-from transformer.model_file import LoadedModel, find_model_file, read_model_file
+from transformer.machine.device import choose_device, for_inference
+from transformer.machine.memory import check_generation
+from transformer.machine.seeds import check_seed
+from transformer.runs.model_file import LoadedModel, find_model_file, read_model_file
 from transformer.sampling import PRESETS, SamplingSettings
-from transformer.seeds import check_seed
-from transformer.token_choices import explain, render
-from transformer.writing import TextBuilder, encode_prompt, harmless, write
+from transformer.terminal.command_line import plain_console, run
+from transformer.terminal.text_stream import TextBuilder, encode_prompt, harmless, write
+from transformer.terminal.token_choices import explain, render
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ uv run commands/interpret.py ablate runs/toy --demo --kind zero
 """
 
 if __name__ == "__main__":
-    from transformer.signals import leave_ctrl_c
+    from transformer.machine.interruptions import leave_ctrl_c
 
     leave_ctrl_c()  # before the long imports
 
@@ -20,8 +20,6 @@ from typing import Annotated
 import torch
 import tyro
 
-from transformer.command_line import plain_console, run
-from transformer.curves import check_picture
 from transformer.errors import UserError
 from transformer.interpretability import questions
 from transformer.interpretability.ablation import Kind
@@ -33,7 +31,9 @@ from transformer.interpretability.report import (
     save_report,
 )
 from transformer.interpretability.songs import demo_songs
-from transformer.model_file import LoadedModel, find_model_file, read_model_file
+from transformer.runs.curves import check_picture
+from transformer.runs.model_file import LoadedModel, find_model_file, read_model_file
+from transformer.terminal.command_line import plain_console, run
 
 SITES: tuple[Site, ...] = ("residual", "attention.output", "feed_forward.output")
 

@@ -1,7 +1,7 @@
 """Does FineWeb work here? What there is, what it looks like, how fast it comes."""
 
 if __name__ == "__main__":
-    from transformer.signals import leave_ctrl_c
+    from transformer.machine.interruptions import leave_ctrl_c
 
     leave_ctrl_c()  # before the long imports
 
@@ -15,12 +15,12 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from transformer.command_line import plain_console, run
 from transformer.data.batch import IGNORED
-from transformer.data.block_order import Position
-from transformer.data.block_stream import group_rows
+from transformer.data.fineweb.block_order import Position
+from transformer.data.fineweb.block_stream import group_rows
 from transformer.data.tokenizer import load_tokenizer
 from transformer.fineweb_dataset import FineWebConfig, FineWebSource
+from transformer.terminal.command_line import plain_console, run
 
 BLOCKS = 3  # are read and timed
 MEGABYTE = 1e6

@@ -57,7 +57,7 @@ as if nothing had happened. Several processes: see README.md.
 """
 
 if __name__ == "__main__":
-    from transformer.signals import leave_ctrl_c
+    from transformer.machine.interruptions import leave_ctrl_c
 
     leave_ctrl_c()  # before the long imports
 
@@ -70,19 +70,19 @@ from pathlib import Path
 
 import tyro
 
-from transformer import new_run, run_folder
-from transformer.command_line import INTERRUPTED, parse_flags, run_guarded
 from transformer.config import TrainingConfig
-from transformer.device import Machine, choose
 from transformer.errors import UserError
-from transformer.failures import explained
-from transformer.presets import preset
-from transformer.processes import SINGLE, Processes, from_environment, joined
-from transformer.progress import describe
-from transformer.run_folder import RunFolder, write_json
-from transformer.samples import write_sample
-from transformer.trainer import Trainer
-from transformer.training_run import (
+from transformer.machine.device import Machine, choose
+from transformer.machine.failures import explained
+from transformer.machine.processes import SINGLE, Processes, from_environment, joined
+from transformer.runs import run_folder
+from transformer.runs.run_folder import RunFolder, write_json
+from transformer.runs.samples import write_sample
+from transformer.terminal.command_line import INTERRUPTED, parse_flags, run_guarded
+from transformer.terminal.progress import describe
+from transformer.training import new_run
+from transformer.training.presets import preset
+from transformer.training.start import (
     build,
     check_left_to_train,
     check_resumable,
@@ -90,6 +90,7 @@ from transformer.training_run import (
     load_checkpoint,
     saved_config,
 )
+from transformer.training.trainer import Trainer
 
 
 @dataclass(frozen=True)

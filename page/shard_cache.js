@@ -1,4 +1,4 @@
-// The least-recently-used cache of shards, as src/transformer/data/shard_cache.py keeps it:
+// The least-recently-used cache of shards, as src/transformer/data/fineweb/shard_cache.py keeps it:
 // opening a shard notes the time, publishing one evicts those unused longest, never one in use.
 "use strict";
 (() => {

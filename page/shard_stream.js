@@ -1,5 +1,5 @@
 // How FineWeb blocks reach the training, in small: the reader of
-// src/transformer/data/block_reader.py, the builder of shard_builder.py beside it, and the
+// src/transformer/data/fineweb/block_reader.py, the builder of shard_builder.py beside it, and the
 // cache. Orders and shard sizes are those of the real code (page/samples.data.js).
 "use strict";
 (() => {

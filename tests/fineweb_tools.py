@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transformer.data.batch import IGNORED
+from transformer.data.fineweb.shard import Shard
 from transformer.data.packing import permutation
-from transformer.data.shard import Shard
 from transformer.data.tokenizer import Tokenizer, load_tokenizer
 
 REPO = "HuggingFaceFW/fineweb"

@@ -18,7 +18,7 @@ from typing import Any
 from torch import Tensor
 from training_tools import load_command
 
-from transformer.processes import from_environment
+from transformer.machine.processes import from_environment
 from transformer.training_utils import GradientAccumulator, Update
 
 PROCESSES = from_environment()

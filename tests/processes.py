@@ -12,7 +12,7 @@ LIMIT = 240.0  # seconds that a test waits for a process, far longer than any ta
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
-        *("training_tools", "transformer.trainer", "transformer.fineweb_dataset"),
+        *("training_tools", "transformer.training.trainer", "transformer.fineweb_dataset"),
         *("torch._dynamo", "matplotlib.figure", "matplotlib.backends.backend_agg"),
     ]
 )

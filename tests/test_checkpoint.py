@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from transformer import checkpoint
-from transformer.checkpoint import Checkpoints, Snapshot, restore, take_snapshot
 from transformer.config import ModelConfig
 from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
 from transformer.model import DecoderOnlyTransformer
-from transformer.optimizer import adamw
+from transformer.runs import checkpoint
+from transformer.runs.checkpoint import Checkpoints, Snapshot, restore, take_snapshot
+from transformer.training.optimizer import adamw
 
 BYTES = Tokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
 CONFIG = ModelConfig(vocab_size=257, d_model=8, n_heads=2, n_layers=1, d_ff=8, max_seq_len=8)

@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from transformer.cloze import (
+from transformer.config import ModelConfig
+from transformer.data.tokenizer import Tokenizer
+from transformer.errors import UserError
+from transformer.evaluation.multiple_choice import (
     LastWord,
     Question,
     choice_accuracy,
@@ -16,9 +19,6 @@ from transformer.cloze import (
     read_questions,
     score_continuations,
 )
-from transformer.config import ModelConfig
-from transformer.data.tokenizer import Tokenizer
-from transformer.errors import UserError
 from transformer.generation import generate
 from transformer.model import DecoderOnlyTransformer
 

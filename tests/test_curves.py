@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from matplotlib.image import imread
 
-from transformer.curves import draw_curves
-from transformer.metrics_log import Record
+from transformer.runs.curves import draw_curves
+from transformer.runs.metrics import Record
 
 PURPLE = (148 / 255, 103 / 255, 189 / 255)  # matplotlib's tab:purple, the induction score's
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from transformer.diversity import distinct_n, sample, self_overlap
+from transformer.evaluation.diversity import distinct_n, sample, self_overlap
 from transformer.model import DecoderOnlyTransformer
 from transformer.sampling import SamplingSettings
 

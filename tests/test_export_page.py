@@ -13,9 +13,9 @@ from transformer.config import ModelConfig
 from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
 from transformer.model import DecoderOnlyTransformer
-from transformer.model_file import LoadedModel, read_model_file
-from transformer.page_export import half, model_script, rank_pairs, read_curve, script
-from transformer.page_samples import curves, samples
+from transformer.runs.model_file import LoadedModel, read_model_file
+from transformer.sharing.page import half, model_script, rank_pairs, read_curve, script
+from transformer.sharing.page_samples import curves, samples
 
 
 @pytest.fixture

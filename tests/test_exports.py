@@ -9,9 +9,9 @@ from transformers import GPT2LMHeadModel
 
 from transformer.config import ModelConfig
 from transformer.generation import generate
-from transformer.hf_export import export_gpt2
 from transformer.model import DecoderOnlyTransformer
-from transformer.onnx_export import export_onnx
+from transformer.sharing.hugging_face import export_gpt2
+from transformer.sharing.onnx import export_onnx
 
 CONFIG = ModelConfig(61, d_model=32, n_heads=4, n_layers=3, d_ff=64, max_seq_len=16)
 

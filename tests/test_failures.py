@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from transformer.errors import UserError
-from transformer.failures import explained
+from transformer.machine.failures import explained
 
 
 def test_too_little_memory_names_the_flag_to_lower() -> None:

@@ -14,11 +14,11 @@ from training_tools import load_command, train
 from transformer.config import ModelConfig
 from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
-from transformer.files import whole_folder, written_whole
-from transformer.hf_export import export_gpt2
+from transformer.machine.files import whole_folder, written_whole
 from transformer.model import DecoderOnlyTransformer
-from transformer.model_file import write_model_file
-from transformer.run_folder import write_json
+from transformer.runs.model_file import write_model_file
+from transformer.runs.run_folder import write_json
+from transformer.sharing.hugging_face import export_gpt2
 
 TOKENIZER = Tokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
 TOY = ("--dataset", "toy", "--name", "a")
@@ -163,7 +163,7 @@ def test_the_page_gets_all_scripts_or_none(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_onnx_file_is_whole_or_not_there(tmp_path: Path) -> None:
-    from transformer.onnx_export import export_onnx
+    from transformer.sharing.onnx import export_onnx
 
     (tmp_path / "model.onnx").write_text("old")
     with file_size_limit(20_000), pytest.raises(UserError, match=r"cannot write .*model.onnx: "):

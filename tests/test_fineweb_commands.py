@@ -11,11 +11,11 @@ import pytest
 from fineweb_tools import REPO, write_dataset
 from local_hub import LocalHub
 
-from transformer.command_line import run
 from transformer.config import ModelConfig
 from transformer.data.tokenizer import Tokenizer
 from transformer.model import DecoderOnlyTransformer
-from transformer.model_file import write_model_file
+from transformer.runs.model_file import write_model_file
+from transformer.terminal.command_line import run
 
 COMMANDS = Path(__file__).parent.parent / "commands"
 Command = Callable[..., tuple[int, str, str]]

@@ -15,14 +15,14 @@ import torch
 from fineweb_tools import PATH, REPO, write_dataset, write_file
 from local_hub import Fault, LocalHub
 
-from transformer.data import retry
-from transformer.data.hub import Hub
-from transformer.data.hub_text import HubText
-from transformer.data.remote_parquet import RemoteParquet
+from transformer.data.fineweb import retry
+from transformer.data.fineweb.hub import Hub
+from transformer.data.fineweb.hub_dataset import HubText
+from transformer.data.fineweb.remote_parquet import RemoteParquet
 from transformer.data.tokenizer import load_tokenizer
 from transformer.errors import UserError
 from transformer.fineweb_dataset import FineWebConfig, FineWebSource, training_texts
-from transformer.progress import Reporter
+from transformer.terminal.progress import Reporter
 
 T = 16
 

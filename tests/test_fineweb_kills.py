@@ -17,10 +17,11 @@ from fineweb_tools import REPO, write_dataset
 from local_hub import LocalHub
 from processes import kill, start, wait
 
-from transformer.data import cache_index, checked_file, shard_cache
-from transformer.data.cached_shard import ShardWriter
+from transformer.data.fineweb import cache_index, shard_cache
+from transformer.data.fineweb.cached_shard import ShardWriter
 from transformer.data.tokenizer import load_tokenizer
 from transformer.fineweb_dataset import FineWebConfig, FineWebSource
+from transformer.machine import checked_file
 
 T = 16
 ROWS = 120

@@ -2,8 +2,8 @@
 
 import pytest
 
-from transformer.data.hub import HubFile
-from transformer.data.shard import Shard, cut_into_shards, split_shards
+from transformer.data.fineweb.hub import HubFile
+from transformer.data.fineweb.shard import Shard, cut_into_shards, split_shards
 
 
 def test_shards_partition_every_file_and_a_tenth_is_validation() -> None:

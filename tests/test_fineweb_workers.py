@@ -11,7 +11,7 @@ from fineweb_tools import REPO, write_dataset
 from local_hub import LocalHub
 from processes import LIMIT, busy_machine
 
-from transformer.data import fork_gate
+from transformer.data.fineweb import fork_gate
 
 SCRIPT = Path(__file__).with_name("forked_workers.py")
 

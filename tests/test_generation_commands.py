@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 import torch
 
-from transformer.command_line import run
 from transformer.config import ModelConfig
 from transformer.data.tokenizer import Tokenizer
 from transformer.model import DecoderOnlyTransformer
-from transformer.model_file import write_model_file
+from transformer.runs.model_file import write_model_file
 from transformer.sampling import PRESETS
+from transformer.terminal.command_line import run
 
 COMMANDS = Path(__file__).parents[1] / "commands"
 BYTES = Tokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)

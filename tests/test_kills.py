@@ -17,7 +17,7 @@ from training_tools import (
     write_text,
 )
 
-from transformer.metrics_log import read_metrics
+from transformer.runs.metrics import read_metrics
 
 
 def run_to_the_end(runs: Path, name: str, *args: str) -> float:

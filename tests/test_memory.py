@@ -12,9 +12,9 @@ from training_tools import load_command, train
 
 from transformer.config import ModelConfig, TrainingConfig
 from transformer.data.tokenizer import Tokenizer
-from transformer.data.toy_source import tokenizer_stories
+from transformer.data.toy.source import tokenizer_stories
 from transformer.errors import UserError
-from transformer.memory import (
+from transformer.machine.memory import (
     STORY_BYTES,
     check_generation,
     check_training,
@@ -23,8 +23,8 @@ from transformer.memory import (
     training_bytes,
 )
 from transformer.model import DecoderOnlyTransformer
-from transformer.model_file import write_model_file
-from transformer.presets import TOY, preset
+from transformer.runs.model_file import write_model_file
+from transformer.training.presets import TOY, preset
 
 CPU = torch.device("cpu")
 ENORMOUS = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from transformer.metrics_log import History, Record, cut_back, read_metrics
+from transformer.runs.metrics import History, Record, cut_back, read_metrics
 
 
 def step(number: int, tokens: int, loss: float) -> Record:

@@ -14,7 +14,7 @@ from transformer.config import ModelConfig
 from transformer.data.tokenizer import END_OF_TEXT, Tokenizer
 from transformer.errors import UserError
 from transformer.model import DecoderOnlyTransformer
-from transformer.model_file import (
+from transformer.runs.model_file import (
     find_model_file,
     read_model_file,
     tensor_shapes,

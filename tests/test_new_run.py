@@ -11,9 +11,9 @@ from filelock import FileLock
 from training_tools import TINY, load_command, train, write_text
 
 from transformer.errors import UserError
-from transformer.files import replaced
-from transformer.new_run import begin, new_folder
-from transformer.run_folder import RunFolder, check_name
+from transformer.machine.files import replaced
+from transformer.runs.run_folder import RunFolder, check_name
+from transformer.training.new_run import begin, new_folder
 
 FLAGS = ("--dataset", "text", "--text", "text.txt", "--tokenizer", "bpe:300", "--seq-length", "16")
 DESCRIPTION = {"training": {}, "model": {}}

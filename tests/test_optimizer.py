@@ -3,7 +3,7 @@
 import torch
 
 from transformer.model import DecoderOnlyTransformer
-from transformer.optimizer import BETAS, adamw, set_learning_rate
+from transformer.training.optimizer import BETAS, adamw, set_learning_rate
 
 
 def test_only_matrices_decay(tiny_model: DecoderOnlyTransformer) -> None:

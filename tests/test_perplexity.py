@@ -13,8 +13,8 @@ from transformer.config import ModelConfig
 from transformer.data.batch import IGNORED, Batch, State
 from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
+from transformer.evaluation.perplexity import byte_lengths, evaluate, score_tokens, strided_windows
 from transformer.model import DecoderOnlyTransformer
-from transformer.perplexity import byte_lengths, evaluate, score_tokens, strided_windows
 
 RANKS = {bytes([i]): i for i in range(256)} | {b"ab": 256, "☃".encode(): 257}
 TOKENIZER = Tokenizer("bpe", "test", RANKS, end_of_text=258)

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from transformer.scheduler import WarmupCosine, warmup_cosine
+from transformer.training.scheduler import WarmupCosine, warmup_cosine
 
 
 def closed_form(step: int, peak: float, total: int, warmup: int) -> float:

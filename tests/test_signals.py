@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from transformer.command_line import INTERRUPTED, run_guarded
-from transformer.signals import StopRequest
+from transformer.machine.interruptions import StopRequest
+from transformer.terminal.command_line import INTERRUPTED, run_guarded
 
 COMMANDS = sorted((Path(__file__).parents[1] / "commands").glob("*.py"))
 
@@ -91,7 +91,7 @@ def test_a_closed_terminal_saves_and_nohup_goes_on(capfd: pytest.CaptureFixture[
 HANGS = """
 import os, sys, time
 from pathlib import Path
-from transformer.signals import StopRequest
+from transformer.machine.interruptions import StopRequest
 terminal = os.open(sys.argv[1], os.O_RDWR)  # becomes the terminal of this session
 for number in (1, 2):
     os.dup2(terminal, number)

@@ -12,7 +12,7 @@ import pytest
 from training_tools import ROOT, TINY, assert_same_run, train, write_text
 
 from transformer.data.batch import Batch
-from transformer.data.text_files import TextFilesSource
+from transformer.data.text.files import TextFilesSource
 from transformer.errors import UserError
 
 FLAGS = ("--dataset", "text", "--text", "text.txt", "--tokenizer", "bpe:300", "--seq-length", "16")

@@ -11,13 +11,13 @@ import torch
 from rich.console import Console
 from training_tools import load_command
 
-from transformer.command_line import parse_flags, plain_console, run, run_guarded
 from transformer.config import ModelConfig
 from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
 from transformer.model import DecoderOnlyTransformer
-from transformer.model_file import find_model_file, write_model_file
-from transformer.progress import Reporter
+from transformer.runs.model_file import find_model_file, write_model_file
+from transformer.terminal.command_line import parse_flags, plain_console, run, run_guarded
+from transformer.terminal.progress import Reporter
 
 COMMANDS = Path(__file__).parents[1] / "commands"
 BYTES = Tokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)

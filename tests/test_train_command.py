@@ -20,17 +20,17 @@ from training_tools import (
     write_text,
 )
 
-from transformer import trainer
 from transformer.config import TrainingConfig
-from transformer.device import Machine, choose_device
 from transformer.errors import UserError
-from transformer.metrics_log import read_metrics
-from transformer.model_file import read_model_file
-from transformer.presets import TOY, preset
-from transformer.processes import SINGLE
-from transformer.run_folder import RunFolder, config_from_json, config_to_json
-from transformer.saved_values import Saved
-from transformer.training_run import build, check_resumable, saved_config
+from transformer.machine.device import Machine, choose_device
+from transformer.machine.processes import SINGLE
+from transformer.machine.saved_values import Saved
+from transformer.runs.metrics import read_metrics
+from transformer.runs.model_file import read_model_file
+from transformer.runs.run_folder import RunFolder, config_from_json, config_to_json
+from transformer.training import trainer
+from transformer.training.presets import TOY, preset
+from transformer.training.start import build, check_resumable, saved_config
 from transformer.training_utils import Update
 
 FLAGS = ("--dataset", "text", "--text", "text.txt", "--tokenizer", "bpe:300", "--seq-length", "16")

@@ -11,8 +11,8 @@ from transformer.errors import UserError
 from transformer.generation import Step, generate
 from transformer.model import DecoderOnlyTransformer
 from transformer.sampling import SamplingSettings, filter_stages
-from transformer.token_choices import explain, render
-from transformer.writing import TextBuilder, encode_prompt, harmless, write
+from transformer.terminal.text_stream import TextBuilder, encode_prompt, harmless, write
+from transformer.terminal.token_choices import explain, render
 
 BYTES = Tokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from trainings import report, train
 
-from transformer.command_line import run
 from transformer.data.batch import Batch
 from transformer.data.bpe import make_tokenizer
-from transformer.data.toy_source import ToyStoriesSource, tokenizer_stories
-from transformer.model_file import find_model_file, read_model_file
+from transformer.data.toy.source import ToyStoriesSource, tokenizer_stories
+from transformer.runs.model_file import find_model_file, read_model_file
+from transformer.terminal.command_line import run
 from transformer.training_utils import GradientAccumulator
 
 COUNTS = (1, 16, 32)

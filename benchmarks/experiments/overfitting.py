@@ -7,8 +7,8 @@ from pathlib import Path
 
 from trainings import report, train
 
-from transformer.command_line import run
-from transformer.metrics_log import evaluations
+from transformer.runs.metrics import evaluations
+from transformer.terminal.command_line import run
 
 FLAGS = (
     *("--steps", "800", "--eval-every", "50", "--accumulation-steps", "2"),

@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from transformer.comparison import RunSummary, draw_comparison, summarise
-from transformer.metrics_log import is_step
+from transformer.runs.comparison import RunSummary, draw_comparison, summarise
+from transformer.runs.metrics import is_step
 
 TRAIN = Path(__file__).parents[2] / "commands/train.py"
 SMALL = (

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from trainings import report, train
 
-from transformer.command_line import run
-from transformer.metrics_log import is_step
+from transformer.runs.metrics import is_step
+from transformer.terminal.command_line import run
 
 FLAGS = ("--steps", "150", "--eval-every", "30", "--accumulation-steps", "2")
 

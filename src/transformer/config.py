@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from transformer.errors import UserError
-from transformer.seeds import check_seed
+from transformer.machine.seeds import check_seed
 
 AttentionPath = Literal["fused", "explicit"]
 DatasetName = Literal["fineweb", "toy", "text"]

@@ -64,11 +64,11 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from transformer.data.batch import IGNORED, Batch, State
-from transformer.data.block_order import Position, position_of
-from transformer.data.block_stream import Rows, group_rows
-from transformer.data.hub_text import FineWebConfig, Split, training_texts
-from transformer.data.retry import Notify, log_notice
-from transformer.data.sharded_text import ShardedText
+from transformer.data.fineweb.block_order import Position, position_of
+from transformer.data.fineweb.block_stream import Rows, group_rows
+from transformer.data.fineweb.cached_dataset import ShardedText
+from transformer.data.fineweb.hub_dataset import FineWebConfig, Split, training_texts
+from transformer.data.fineweb.retry import Notify, log_notice
 from transformer.data.tokenizer import Tokenizer, load_tokenizer
 from transformer.errors import UserError
 

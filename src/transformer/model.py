@@ -140,20 +140,20 @@ class DecoderOnlyTransformer(nn.Module):
 
     def save_pretrained(self, folder: Path | str, **options: Any) -> None:
         """Write the model as a folder that `from_pretrained` reads; see hub.py."""
-        from transformer import hub  # takes a second to import, and few need it
+        from transformer.sharing import model_hub as hub
 
         hub.save_pretrained(self, folder, **options)
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
         """Upload the model; returns the address of the commit. See hub.py."""
-        from transformer import hub  # takes a second to import, and few need it
+        from transformer.sharing import model_hub as hub
 
         return hub.push_to_hub(self, repo_id, **options)
 
     @staticmethod
     def from_pretrained(name: Path | str, **options: Any) -> "DecoderOnlyTransformer":
         """Read a folder, or download OWNER/NAME from the hub; see hub.py."""
-        from transformer import hub  # takes a second to import, and few need it
+        from transformer.sharing import model_hub as hub
 
         return hub.from_pretrained(name, **options)
 

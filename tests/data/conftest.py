@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from text_helpers import write_all_kinds
 
-from transformer.data.text_files import TextCorpus
+from transformer.data.text.files import TextCorpus
 
 
 @pytest.fixture

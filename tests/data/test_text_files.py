@@ -15,7 +15,7 @@ from text_helpers import (
 
 from transformer.data.batch import IGNORED
 from transformer.data.bpe import train_bpe
-from transformer.data.text_files import TextCorpus
+from transformer.data.text.files import TextCorpus
 from transformer.errors import UserError
 
 

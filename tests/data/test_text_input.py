@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from text_helpers import source
 
-from transformer.data.text_files import TextCorpus, text_documents
-from transformer.data.token_cache import VERSION
+from transformer.data.text.files import TextCorpus, text_documents
+from transformer.data.text.token_cache import VERSION
 from transformer.errors import UserError
 
 

@@ -16,8 +16,8 @@ from text_helpers import (
 )
 
 from transformer.data.packing import Tokens
-from transformer.data.text_files import TextCorpus
-from transformer.data.text_split import cut
+from transformer.data.text.files import TextCorpus
+from transformer.data.text.split import cut
 from transformer.data.tokenizer import Tokenizer, load_tokenizer
 
 

@@ -11,11 +11,11 @@ import pytest
 from text_helpers import DOCUMENTS, TOKENIZER, source
 
 from transformer.config import TrainingConfig
-from transformer.data.text_files import TextCorpus
-from transformer.data.text_split import Side
-from transformer.data.token_cache import token_streams
+from transformer.data.text.files import TextCorpus
+from transformer.data.text.split import Side
+from transformer.data.text.token_cache import token_streams
 from transformer.errors import UserError
-from transformer.sources import open_source
+from transformer.training.data_sources import open_source
 
 
 def test_the_second_time_nothing_is_tokenised(

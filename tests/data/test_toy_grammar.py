@@ -7,7 +7,7 @@ from random import Random
 import pytest
 from scipy import stats
 
-from transformer.data.toy_grammar import (
+from transformer.data.toy.grammar import (
     Bind,
     Choice,
     Derived,

@@ -10,17 +10,17 @@ from torch import Tensor
 from transformer.data.batch import IGNORED
 from transformer.data.bpe import make_tokenizer
 from transformer.data.tokenizer import Tokenizer
-from transformer.data.toy_grammar import Bind, Chain, Choice, Dependent, Node, Text, as_node
-from transformer.data.toy_source import ToyStoriesSource, tokenizer_stories
-from transformer.data.toy_stories import STORY, is_held_out, parse_story
-from transformer.data.toy_words import (
+from transformer.data.toy.grammar import Bind, Chain, Choice, Dependent, Node, Text, as_node
+from transformer.data.toy.source import ToyStoriesSource, tokenizer_stories
+from transformer.data.toy.stories import STORY, is_held_out, parse_story
+from transformer.data.toy.words import (
     FIRST_SYLLABLES,
     LAST_SYLLABLES,
     LONGEST_SONG,
     SONG_SYLLABLES,
 )
 from transformer.errors import UserError
-from transformer.presets import TOY
+from transformer.training.presets import TOY
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from random import Random
 
 import pytest
 
-from transformer.data import toy_stories
-from transformer.data.toy_grammar import parses, sequence, texts
-from transformer.data.toy_stories import (
+from transformer.data.toy import stories as toy_stories
+from transformer.data.toy.grammar import parses, sequence, texts
+from transformer.data.toy.stories import (
     STORY,
     generate_story,
     held_out_stories,
@@ -19,7 +19,7 @@ from transformer.data.toy_stories import (
     song_examples,
     story_at,
 )
-from transformer.data.toy_words import (
+from transformer.data.toy.words import (
     FOOD,
     LONGEST_SONG,
     NUMBERS,

@@ -12,7 +12,7 @@ import torch
 
 from transformer.data.batch import Batch
 from transformer.data.bpe import train_bpe
-from transformer.data.text_files import TextCorpus, TextFilesSource
+from transformer.data.text.files import TextCorpus, TextFilesSource
 from transformer.data.tokenizer import Tokenizer
 
 WORDS = ["sea", "ship", "storm", "île", "日本", "port", "anchor", "<|endoftext|>", "😀", "tide\n"]

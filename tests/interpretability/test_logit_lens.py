@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from transformer.config import ModelConfig
 from transformer.interpretability.attribution import logit_contributions, residual_writes
-from transformer.interpretability.copying import copying_scores
+from transformer.interpretability.copying_heads import copying_scores
 from transformer.interpretability.hooks import record
 from transformer.interpretability.induction import (
     NOT_REPEATED,

@@ -6,7 +6,7 @@ from interpretability import planted
 
 from transformer.interpretability.ablation import replacements, token_losses
 from transformer.interpretability.attention_patterns import chance_scores, pattern_scores
-from transformer.interpretability.copying import copying_scores
+from transformer.interpretability.copying_heads import copying_scores
 from transformer.interpretability.induction import (
     NOT_REPEATED,
     attention_weights,

@@ -15,7 +15,7 @@ from training_tools import load_command
 from transformer.config import ModelConfig
 from transformer.data.bpe import make_tokenizer
 from transformer.data.tokenizer import Tokenizer
-from transformer.data.toy_source import tokenizer_stories
+from transformer.data.toy.source import tokenizer_stories
 from transformer.errors import UserError
 from transformer.interpretability import questions
 from transformer.interpretability.logit_lens import logit_lens
@@ -24,7 +24,7 @@ from transformer.interpretability.prompts import demo_pair, demo_prompt, encode_
 from transformer.interpretability.report import Grid, Report, print_report, save_report
 from transformer.interpretability.songs import demo_songs
 from transformer.model import DecoderOnlyTransformer
-from transformer.model_file import LoadedModel, write_model_file
+from transformer.runs.model_file import LoadedModel, write_model_file
 
 COMMAND = Path(__file__).parents[2] / "commands" / "interpret.py"
 

@@ -6,8 +6,8 @@ import torch
 from transformer.config import ModelConfig
 from transformer.data.bpe import make_tokenizer
 from transformer.data.tokenizer import Tokenizer
-from transformer.data.toy_source import tokenizer_stories
-from transformer.data.toy_stories import Story, song_examples
+from transformer.data.toy.source import tokenizer_stories
+from transformer.data.toy.stories import Story, song_examples
 from transformer.interpretability.song_copying import copy_accuracy
 from transformer.model import DecoderOnlyTransformer
 

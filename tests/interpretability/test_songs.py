@@ -7,8 +7,8 @@ from interpretability import planted
 from transformer.config import ModelConfig
 from transformer.data.bpe import make_tokenizer
 from transformer.data.tokenizer import Tokenizer, load_tokenizer
-from transformer.data.toy_source import tokenizer_stories
-from transformer.data.toy_stories import song_examples
+from transformer.data.toy.source import tokenizer_stories
+from transformer.data.toy.stories import song_examples
 from transformer.interpretability.induction import (
     NOT_REPEATED,
     Repeats,

@@ -18,7 +18,7 @@ from browser_page import ROOT, OpenPage
 from playwright.sync_api import Browser, sync_playwright
 
 from transformer.model import DecoderOnlyTransformer
-from transformer.model_file import LoadedModel, read_model_file
+from transformer.runs.model_file import LoadedModel, read_model_file
 
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",

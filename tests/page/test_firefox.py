@@ -11,7 +11,7 @@ import torch
 from browser_page import INDEX
 from marionette import Firefox, find_firefox
 
-from transformer.model_file import LoadedModel
+from transformer.runs.model_file import LoadedModel
 
 
 @pytest.fixture

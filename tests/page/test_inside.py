@@ -7,12 +7,12 @@ import pytest
 import torch
 from browser_page import OpenPage
 
-from transformer.data.toy_stories import Story
+from transformer.data.toy.stories import Story
 from transformer.interpretability.hooks import replacing
 from transformer.interpretability.induction import attention_weights, best_head, induction_scores
 from transformer.interpretability.patching import PromptPair, sweep
 from transformer.interpretability.songs import repeated_songs
-from transformer.model_file import LoadedModel
+from transformer.runs.model_file import LoadedModel
 
 SITES = ["residual", "residual_middle", "attention.output", "feed_forward.output"]
 TOKENS = """Page.samples.songs.map((song) =>

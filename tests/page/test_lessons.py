@@ -8,8 +8,8 @@ import torch
 from browser_page import OpenPage
 from torch import Tensor
 
-from transformer.model_file import LoadedModel
 from transformer.positional_encoding import sinusoidal_encoding
+from transformer.runs.model_file import LoadedModel
 from transformer.sampling import next_token_distribution
 
 TEXT = "Once there was a shy fox named Belmo. She lived by the sea."

@@ -11,7 +11,7 @@ from transformer.config import ModelConfig
 from transformer.generation import generate
 from transformer.kv_cache import KVCache
 from transformer.model import DecoderOnlyTransformer
-from transformer.model_file import LoadedModel
+from transformer.runs.model_file import LoadedModel
 
 GENERATE = """([ids, count, options]) =>
   Array.from(Page.generate(Page.state.model, ids, count, options))"""

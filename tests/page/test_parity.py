@@ -10,7 +10,7 @@ from browser_page import OpenPage
 from torch import Tensor, nn
 
 from transformer.data.tokenizer import Tokenizer, load_tokenizer
-from transformer.model_file import LoadedModel
+from transformer.runs.model_file import LoadedModel
 
 PROMPTS = [
     "",

@@ -10,8 +10,8 @@ import torch
 from browser_page import OpenPage
 from torch.nn.functional import cross_entropy
 
-from transformer.model_file import LoadedModel
-from transformer.page_samples import fineweb_shards
+from transformer.runs.model_file import LoadedModel
+from transformer.sharing.page_samples import fineweb_shards
 
 PARTS = """
 async ({ sequences, rows }) => {
@@ -163,7 +163,7 @@ def test_shards_split_and_order_are_those_of_the_training_code(shared_page: Open
 
 
 def test_the_streams_cache_evicts_the_least_recently_used(shared_page: OpenPage) -> None:
-    """The example of the docstring in src/transformer/data/shard_cache.py."""
+    """The example of the docstring in src/transformer/data/fineweb/shard_cache.py."""
     script = """() => {
       const cache = new Page.ShardCache(5);
       for (const shard of [7, 31, 98, 4, 12]) cache.publish(shard);

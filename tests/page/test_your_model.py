@@ -16,7 +16,7 @@ from browser_page import OpenPage
 from transformer.config import ModelConfig
 from transformer.data.tokenizer import Tokenizer, load_tokenizer
 from transformer.model import DecoderOnlyTransformer
-from transformer.model_file import write_model_file
+from transformer.runs.model_file import write_model_file
 
 STATUS = "#your_model .status"
 TEXT = "Two frogs sang: la tum ri."

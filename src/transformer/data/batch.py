@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from transformer.errors import UserError
-from transformer.saved_values import Saved
+from transformer.machine.saved_values import Saved
 
 IGNORED = -100  # a target that is not asked: it adds nothing to the loss
 

@@ -34,7 +34,7 @@ import tiktoken
 from safetensors import SafetensorError, safe_open
 
 from transformer.errors import UserError
-from transformer.files import written_whole
+from transformer.machine.files import written_whole
 
 END_OF_TEXT = "<|endoftext|>"
 PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from transformer.data.tokenizer import Tokenizer
-from transformer.data.toy_stories import Story, song_examples
-from transformer.data.toy_words import SONG_SYLLABLES
+from transformer.data.toy.stories import Story, song_examples
+from transformer.data.toy.words import SONG_SYLLABLES
 from transformer.errors import UserError
 from transformer.interpretability.patching import PromptPair
 from transformer.model import DecoderOnlyTransformer

@@ -9,7 +9,7 @@ from transformer.errors import UserError
 from transformer.interpretability.ablation import Kind, replacements, token_losses
 from transformer.interpretability.attention_patterns import chance_scores, pattern_scores
 from transformer.interpretability.attribution import logit_contributions
-from transformer.interpretability.copying import copying_scores
+from transformer.interpretability.copying_heads import copying_scores
 from transformer.interpretability.induction import (
     NOT_REPEATED,
     Repeats,

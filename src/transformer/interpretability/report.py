@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from transformer.curves import check_picture, save_picture
+from transformer.runs.curves import check_picture, save_picture
 
 MOST_NUMBERS = 400  # a picture with more cells has colours only
 MOST_LARGE_CELLS, SMALL_CELL = 50, 0.13  # cells in a row or column, inches

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from transformer.data.tokenizer import Tokenizer
-from transformer.data.toy_stories import Story
+from transformer.data.toy.stories import Story
 from transformer.model import DecoderOnlyTransformer
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import torch
 
 from transformer.data.tokenizer import Tokenizer
-from transformer.data.toy_stories import Story, song_examples
+from transformer.data.toy.stories import Story, song_examples
 from transformer.interpretability.induction import (
     NOT_REPEATED,
     BestHead,

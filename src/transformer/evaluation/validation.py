@@ -1,0 +1,60 @@
+"""What is measured between two training steps. Nothing here touches what training draws on."""
+
+import hashlib
+import math
+
+import torch
+from torch import nn
+from torch.distributed.fsdp import FSDPModule
+
+from transformer.data.batch import IGNORED, BatchSource
+from transformer.data.tokenizer import Tokenizer
+from transformer.interpretability.songs import song_induction_score
+from transformer.machine.processes import Processes
+from transformer.model import DecoderOnlyTransformer
+
+
+def seed_dropout(seed: int, step: int, micro_batch: int) -> None:
+    """Make the random numbers of one micro-batch a function of its place in the training.
+
+    Then they need not be saved, a resumed run draws the same, and so do several processes
+    that share the micro-batches of a step.
+    """
+    digest = hashlib.sha256(f"{seed} {step} {micro_batch}".encode()).digest()
+    torch.manual_seed(int.from_bytes(digest[:8], "little", signed=True))
+
+
+@torch.no_grad()
+def validation_loss(
+    objective: nn.Module,
+    source: BatchSource,
+    batch_size: int,
+    device: torch.device,
+    processes: Processes,
+) -> float:
+    """Mean nats per asked token of the validation set, over all processes.
+
+    Losses are weighted with the tokens they are means of: the last batch is usually smaller,
+    and a mean of batch means would give its tokens more say.
+    """
+    total, asked = 0.0, 0
+    was_training = objective.training
+    objective.eval()
+    batches = source.validation_batches(
+        batch_size=batch_size, rank=processes.rank, world_size=processes.world_size
+    )
+    for batch in batches:
+        n = int((batch.targets != IGNORED).sum())
+        loss = objective(batch.inputs.to(device), batch.targets.to(device))
+        total, asked = total + float(loss) * n, asked + n
+    objective.train(was_training)
+    if isinstance(objective, FSDPModule):
+        objective.reshard()  # else the whole weights stay, and a checkpoint misses the pieces
+    tokens = processes.sum(asked)
+    return processes.sum(total) / tokens if tokens else math.nan
+
+
+def induction_score(model: DecoderOnlyTransformer, tokenizer: Tokenizer) -> float | None:
+    """How well the model's best copying head copies songs; see interpretability/songs.py."""
+    best = song_induction_score(model, tokenizer)
+    return None if best is None else best.score

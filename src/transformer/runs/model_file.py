@@ -1,0 +1,291 @@
+"""A model on disk: one .safetensors file that is enough by itself.
+
+    8 bytes   length of the header
+    header    JSON: name, dtype, shape and byte range of every tensor, and the metadata
+                format "transformer" · version "1" · config · tokenizer · step · sha256
+    data      the tensors, one after the other
+
+Nothing in the file is code and nothing is unpickled. A stranger's file is still not
+trusted: its names and shapes are compared with those that its configuration implies before
+anything is built or read. A file that claims a width of a billion is refused, not allocated.
+The hash (files written before there was one are read without) shows that the weights are the
+bytes that were written, and no more: whoever makes a file by other means and stores a square
+matrix transposed makes a file of the right shapes, and nobody can tell.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from transformer.config import ModelConfig
+from transformer.data.tokenizer import Tokenizer
+from transformer.errors import UserError
+from transformer.machine.files import written_whole
+from transformer.model import DecoderOnlyTransformer
+
+FORMAT, VERSION = "transformer", "1"
+FILE_NAME = "model.safetensors"
+LARGEST = 2**28  # for any size in a configuration, and for the values of the position table:
+# 1 GiB, the only memory a model takes that no tensor in the file has to stand for
+DTYPES = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """What a model file holds; the model is on the CPU, in evaluation mode."""
+
+    model: DecoderOnlyTransformer
+    tokenizer: Tokenizer
+    step: int
+    path: Path
+
+
+def write_model_file(
+    path: Path,
+    model: DecoderOnlyTransformer,
+    tokenizer: Tokenizer | None,
+    step: int,
+    weights: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write the model so that `path` is either the old file or the whole new one.
+
+    Raises:
+        UserError: it cannot be written; the disk is full, say.
+    """
+    with written_whole(path) as temporary:
+        save_model(temporary, model, tokenizer, step, weights)
+
+
+def save_model(
+    path: Path,
+    model: DecoderOnlyTransformer,
+    tokenizer: Tokenizer | None,
+    step: int,
+    weights: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write the model into a file that nobody looks at yet; else see `write_model_file`.
+
+    `weights` stands in for `model.state_dict()` where the model's own are spread over several
+    processes. Without a tokenizer the file is only a model, which `read_model` reads and the
+    commands refuse.
+    """
+    weights = model.state_dict() if weights is None else weights
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": json.dumps(asdict(model.config)),
+        "step": str(step),
+    }
+    if tokenizer is not None:
+        metadata["tokenizer"] = json.dumps(tokenizer.to_metadata())
+    metadata["sha256"] = tensors_hash(tensors)
+    save_file(tensors, path, metadata)
+
+
+def tensors_hash(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over name, type, shape and bytes of every tensor, in the order of their names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def read_model_file(path: Path) -> LoadedModel:
+    """Read a file that `write_model_file` wrote, trusting nothing in it.
+
+    Raises:
+        UserError: there is no such file, it is cut short or damaged, it was written by
+            another program, or its tensors do not fit its own configuration or tokenizer.
+    """
+    model, metadata = read_model(path)
+    tokenizer = Tokenizer.from_metadata(_json_object(path, metadata, "tokenizer"))
+    if tokenizer.vocab_size != model.config.vocab_size:
+        raise UserError(
+            f"{path}: the tokenizer has {tokenizer.vocab_size} ids, "
+            f"the model {model.config.vocab_size}; they do not belong together"
+        )
+    return LoadedModel(model, tokenizer, _read_step(path, metadata), path)
+
+
+def read_model(path: Path) -> tuple[DecoderOnlyTransformer, dict[str, str]]:
+    """The model alone, as carefully, and the file's metadata as it stands."""
+    if not path.is_file():
+        raise UserError(f"there is no model file at {path}")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            config = _read_config(path, metadata)
+            dtype = _check_tensors(path, file, config)
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, RecursionError) as error:
+        raise UserError(
+            f"{path} is not a readable safetensors file ({error}); "
+            "it may be cut short: copy or download it again"
+        ) from error
+    written = metadata.get("sha256")
+    if written is not None and written != tensors_hash(weights):
+        raise UserError(
+            f"{path} is damaged: its weights are not those that were written; "
+            "copy or download it again"
+        )
+    broken = [name for name, tensor in weights.items() if not _is_finite(tensor)]
+    if broken:
+        raise UserError(f"{path}: {broken[0]} holds values that are not finite numbers")
+    model = _build(config, dtype)
+    model.load_state_dict(weights)
+    return model.eval(), metadata
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    low, high = tensor.aminmax()  # NaN if any value is: one pass, no second tensor
+    return math.isfinite(low) and math.isfinite(high)
+
+
+def _build(config: ModelConfig, dtype: torch.dtype) -> DecoderOnlyTransformer:
+    """A model to load weights into; the caller's random numbers stay as they are."""
+    with torch.random.fork_rng(devices=[]):
+        return DecoderOnlyTransformer(config).to(dtype)
+
+
+def _read_config(path: Path, metadata: dict[str, str]) -> ModelConfig:
+    if metadata.get("format") != FORMAT:
+        raise UserError(
+            f"{path} was not written by this program (format {metadata.get('format')!r}, "
+            f"expected {FORMAT!r}); its architecture may differ, so it is not loaded"
+        )
+    if metadata.get("version") != VERSION:
+        raise UserError(
+            f"{path} has version {metadata.get('version')!r} of the format; "
+            f"this program reads version {VERSION!r}"
+        )
+    values = _json_object(path, metadata, "config")
+    known = {field.name for field in fields(ModelConfig)}
+    if values.keys() != known:
+        odd = ", ".join(sorted(values.keys() ^ known))
+        raise UserError(f"{path}: its configuration has missing or unknown fields: {odd}")
+    try:
+        config = ModelConfig(**values)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    sizes = {name: value for name, value in values.items() if isinstance(value, int)}
+    sizes["max_seq_len · d_model"] = config.max_seq_len * config.d_model
+    for name, value in sizes.items():
+        if value > LARGEST:
+            raise UserError(f"{path}: {name} is {value}, more than this program loads ({LARGEST})")
+    return config
+
+
+def tensor_shapes(config: ModelConfig) -> dict[str, list[int]]:
+    """Name and shape of every tensor of a model, known without building it."""
+    D, F = config.d_model, config.d_ff
+    block = {
+        "attention_norm": [D],
+        "attention.qkv_projection": [3 * D, D],
+        "attention.output_projection": [D, D],
+        "feed_forward_norm": [D],
+        "feed_forward.expand": [F, D],
+        "feed_forward.contract": [D, F],
+    }
+    shapes = {"token_embedding.weight": [config.vocab_size, D]}
+    for index in range(config.n_layers):
+        for name, shape in block.items():
+            shapes[f"blocks.{index}.{name}.weight"] = shape
+            shapes[f"blocks.{index}.{name}.bias"] = shape[:1]
+    return {**shapes, "final_norm.weight": [D], "final_norm.bias": [D]}
+
+
+def _check_tensors(path: Path, file: Any, config: ModelConfig) -> torch.dtype:
+    """Compare names, shapes and types in the header with what `config` implies."""
+    found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+    if config.n_layers > len(found):
+        raise UserError(f"{path}: {len(found)} tensors cannot make {config.n_layers} layers")
+    expected = tensor_shapes(config)
+    for names, problem in (
+        (expected.keys() - found.keys(), "lacks the tensor"),
+        (found.keys() - expected.keys(), "has a tensor that the model does not"),
+    ):
+        if names:
+            raise UserError(f"{path} {problem}: {min(names)} ({len(names)} such)")
+    for name, shape in expected.items():
+        seen = found[name].get_shape()
+        if seen != shape:
+            raise UserError(
+                f"{path}: {name} has shape {seen}, but its configuration implies {shape}"
+            )
+    kinds = {found[name].get_dtype() for name in expected}
+    if len(kinds) > 1 or not kinds <= DTYPES.keys():
+        raise UserError(
+            f"{path}: the weights must all be of one of the types {', '.join(DTYPES)}, "
+            f"but are {', '.join(sorted(kinds))}"
+        )
+    return DTYPES[kinds.pop()]
+
+
+def _json_object(path: Path, metadata: dict[str, str], key: str) -> dict[str, Any]:
+    try:
+        value = json.loads(metadata[key])
+    except (KeyError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: its metadata has no readable {key!r}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: its metadata field {key!r} is not a JSON object")
+    return value
+
+
+def _read_step(path: Path, metadata: dict[str, str]) -> int:
+    step = metadata.get("step", "")
+    if not (step.isascii() and step.isdigit() and len(step) <= 18):
+        raise UserError(f"{path}: its step {step[:40]!r} is not a whole number")
+    return int(step)
+
+
+def find_model_file(run: Path | None, runs_dir: Path = Path("runs")) -> Path:
+    """The model file that a person means by RUN.
+
+    A .safetensors file is itself, a checkpoint folder gives its model, a run folder its
+    best checkpoint (its latest where none was judged yet). A bare name is looked up in
+    `runs_dir` too. None means the run in `runs_dir` that saved a checkpoint last.
+
+    Raises:
+        UserError: nothing there; the message says where a model was looked for.
+    """
+    if run is None:
+        return _in_folder(_newest_run(runs_dir))
+    for candidate in (run, runs_dir / run):
+        if candidate.is_file():
+            return candidate
+        if candidate.is_dir():
+            return _in_folder(candidate)
+    raise UserError(f"there is no run, checkpoint folder or model file at {run}")
+
+
+def _in_folder(folder: Path) -> Path:
+    if (folder / FILE_NAME).is_file():
+        return folder / FILE_NAME
+    for pointer in ("best", "latest"):
+        if (folder / pointer).is_file():
+            name = (folder / pointer).read_text(encoding="utf-8", errors="replace").strip()
+            checkpoint = folder / Path(name).name  # never outside the run's folder
+            if checkpoint.name != ".." and (checkpoint / FILE_NAME).is_file():
+                return checkpoint / FILE_NAME
+    raise UserError(f"{folder} holds no checkpoint yet (no best, latest or {FILE_NAME})")
+
+
+def _newest_run(runs_dir: Path) -> Path:
+    pointers = [path for path in runs_dir.glob("*/latest") if path.is_file()]
+    if not pointers:
+        raise UserError(
+            f"there is no trained model in {runs_dir}; train one first, "
+            "for example: uv run python commands/train.py --dataset toy"
+        )
+    return max(pointers, key=lambda path: path.stat().st_mtime_ns).parent

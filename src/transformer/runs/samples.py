@@ -1,0 +1,49 @@
+"""samples.md: what the model writes, as it learns."""
+
+import textwrap
+from pathlib import Path
+
+import torch
+
+from transformer.data.tokenizer import Tokenizer
+from transformer.generation import generate
+from transformer.model import DecoderOnlyTransformer
+from transformer.runs.run_folder import write_whole
+
+LENGTH = 120  # tokens
+HEADING = "## step "
+
+
+def write_sample(model: DecoderOnlyTransformer, tokenizer: Tokenizer, seed: int) -> str:
+    """A text from nothing but the end-of-text token, which starts every document."""
+    device = next(model.parameters()).device
+    start = torch.tensor([[tokenizer.end_of_text]], device=device)  # (1, 1)
+    was_training = model.training
+    model.eval()
+    length = min(LENGTH, model.config.max_seq_len - 1)
+    ids = generate(
+        model, start, length, temperature=0.8, seed=seed, stop_ids=(tokenizer.end_of_text,)
+    )
+    model.train(was_training)
+    written = [token for token in ids[0].tolist() if token != tokenizer.end_of_text]
+    return tokenizer.decode(written)
+
+
+def append_sample(path: Path, step: int, text: str) -> None:
+    """Add a section; the text is indented, so nothing in it can look like a heading."""
+    with path.open("a", encoding="utf-8") as file:
+        indented = textwrap.indent(text.strip() or "(nothing)", "    ", lambda line: True)
+        file.write(f"{HEADING}{step}\n\n{indented}\n\n")
+
+
+def cut_back(path: Path, step: int) -> None:
+    """Drop the sections after `step`, and a torn one at the end."""
+    if not path.exists():
+        return
+    text = path.read_text(encoding="utf-8", errors="replace")
+    kept = []
+    for section in text.split("\n" + HEADING):
+        number, _, _ = section.removeprefix(HEADING).partition("\n")
+        if number.isdecimal() and int(number) <= step:
+            kept.append(section.removeprefix(HEADING).rstrip("\n"))
+    write_whole(path, "".join(f"{HEADING}{section}\n\n" for section in kept))

@@ -1,0 +1,105 @@
+"""The same model for the `transformers` library: a checkpoint in the shape of GPT-2.
+
+GPT-2 differs in three things, and each can be expressed in weights:
+
+    positions     GPT-2 learns a table; ours goes into it as it is
+    embedding     GPT-2 does not scale by √D; its table is ours times √D …
+    output        … and its output projection is our unscaled table, no longer tied to it
+
+A GPT-2 "Conv1D" is a Linear with its weight transposed.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from transformer.block import LAYER_NORM_EPS
+from transformer.config import ModelConfig
+from transformer.errors import UserError
+from transformer.machine.files import whole_folder
+from transformer.machine.saved_values import read_saved
+from transformer.model import DecoderOnlyTransformer
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+LAYERS = {
+    "attention_norm": "ln_1",
+    "attention.qkv_projection": "attn.c_attn",
+    "attention.output_projection": "attn.c_proj",
+    "feed_forward_norm": "ln_2",
+    "feed_forward.expand": "mlp.c_fc",
+    "feed_forward.contract": "mlp.c_proj",
+}
+
+
+def gpt2_config(config: ModelConfig, end_of_text: int) -> dict[str, Any]:
+    """config.json of the exported model."""
+    return {
+        "architectures": ["GPT2LMHeadModel"],
+        "model_type": "gpt2",
+        "vocab_size": config.vocab_size,
+        "n_positions": config.max_seq_len,
+        "n_embd": config.d_model,
+        "n_layer": config.n_layers,
+        "n_head": config.n_heads,
+        "n_inner": config.d_ff,
+        "activation_function": "gelu",  # the exact one
+        "layer_norm_epsilon": LAYER_NORM_EPS,
+        "resid_pdrop": config.dropout,
+        "embd_pdrop": config.dropout,
+        "attn_pdrop": 0.0,
+        "tie_word_embeddings": False,
+        "bos_token_id": end_of_text,
+        "eos_token_id": end_of_text,
+    }
+
+
+def gpt2_weights(model: DecoderOnlyTransformer) -> dict[str, Tensor]:
+    """The weights under GPT-2's names, in GPT-2's layout."""
+    table = model.token_embedding.weight.detach()  # (V, D)
+    weights = {
+        "transformer.wte.weight": table * math.sqrt(model.config.d_model),
+        "transformer.wpe.weight": model.positions,
+        "transformer.ln_f.weight": model.final_norm.weight,
+        "transformer.ln_f.bias": model.final_norm.bias,
+        "lm_head.weight": table,
+    }
+    for index, block in enumerate(model.blocks):
+        for ours, theirs in LAYERS.items():
+            layer = block.get_submodule(ours)
+            weight = layer.get_parameter("weight")
+            name = f"transformer.h.{index}.{theirs}"
+            weights[f"{name}.weight"] = weight.T if weight.dim() == 2 else weight
+            weights[f"{name}.bias"] = layer.get_parameter("bias")
+    return {name: tensor.detach().clone().contiguous() for name, tensor in weights.items()}
+
+
+def export_gpt2(model: DecoderOnlyTransformer, end_of_text: int, folder: Path) -> None:
+    """Write `folder` for `GPT2LMHeadModel.from_pretrained`; an earlier export is replaced.
+
+    Raises:
+        UserError: the folder holds something else, or cannot be written.
+    """
+    check_target(folder)
+    config = json.dumps(gpt2_config(model.config, end_of_text), indent=2)
+    with whole_folder(folder) as unfinished:
+        (unfinished / CONFIG).write_text(config + "\n", encoding="utf-8")
+        save_file(gpt2_weights(model), unfinished / WEIGHTS, metadata={"format": "pt"})
+
+
+def check_target(folder: Path) -> None:
+    """
+    Raises:
+        UserError: `folder` is a file, or has a config.json or weights that are no such export:
+            those of a run, of a checkpoint, or of another model.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--output {folder} is a file; choose the name of a folder")
+    config, weights = folder / CONFIG, folder / WEIGHTS
+    if config.exists() and read_saved(config).values.get("model_type") != "gpt2":
+        raise UserError(f"{config} is not of such an export; choose another --output")
+    if weights.exists() and not config.exists():
+        raise UserError(f"{weights} is not of such an export; choose another --output")

@@ -1,0 +1,87 @@
+"""From flags to the data set they mean."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Protocol
+
+from transformer.config import TrainingConfig
+from transformer.data.batch import BatchSource
+from transformer.data.bpe import make_tokenizer
+from transformer.data.text.files import CACHE_DIR, TextCorpus, TextFilesSource
+from transformer.data.tokenizer import Tokenizer, load_tokenizer
+
+
+class Source(BatchSource, Protocol):
+    """A `BatchSource` and the tokenizer that made its ids."""
+
+    tokenizer: Tokenizer
+
+
+def open_source(
+    config: TrainingConfig, tokenizer_file: Path, notify: Callable[[str], None] = print
+) -> Source:
+    """The data set of `config`.
+
+    A run keeps its tokenizer: if `tokenizer_file` is there it is used, else the one that
+    `config.tokenizer` describes is made (for bpe:N: trained on the training split) and saved.
+    `notify` is told, from any thread, what a download is doing.
+    """
+    match config.dataset:
+        case "toy":
+            return _toy(config, tokenizer_file)
+        case "text":
+            return _text(config, tokenizer_file)
+        case "fineweb":
+            return _fineweb(config, tokenizer_file, notify)
+
+
+def _toy(config: TrainingConfig, tokenizer_file: Path) -> Source:
+    from transformer.data.toy.source import ToyStoriesSource, tokenizer_stories
+
+    tokenizer = _kept(tokenizer_file) or make_tokenizer(config.tokenizer, tokenizer_stories())
+    _keep(tokenizer, tokenizer_file)
+    return ToyStoriesSource(
+        tokenizer,
+        seq_length=config.seq_length,
+        seed=config.seed,
+        stories=config.stories,
+        eval_tokens=config.eval_tokens,
+    )
+
+
+def _text(config: TrainingConfig, tokenizer_file: Path) -> Source:
+    corpus = TextCorpus(config.text, config.text_column)
+    tokenizer = _kept(tokenizer_file)
+    tokenizer = tokenizer or make_tokenizer(config.tokenizer, corpus.documents("train"))
+    _keep(tokenizer, tokenizer_file)
+    return TextFilesSource(
+        corpus,
+        tokenizer,
+        seq_length=config.seq_length,
+        seed=config.seed,
+        eval_tokens=config.eval_tokens,
+        cache_dir=config.cache_dir or CACHE_DIR,
+    )
+
+
+def _fineweb(config: TrainingConfig, tokenizer_file: Path, notify: Callable[[str], None]) -> Source:
+    from transformer.fineweb_dataset import FineWebConfig, FineWebSource, training_texts
+
+    names = {field.name for field in fields(FineWebConfig)} & vars(config).keys()
+    data = FineWebConfig(**{name: getattr(config, name) for name in names})
+    tokenizer = _kept(tokenizer_file)
+    tokenizer = tokenizer or make_tokenizer(config.tokenizer, training_texts(data, notify))
+    _keep(tokenizer, tokenizer_file)
+    return FineWebSource(
+        tokenizer, data, seq_length=config.seq_length, seed=config.seed, notify=notify
+    )
+
+
+def _kept(tokenizer_file: Path) -> Tokenizer | None:
+    return load_tokenizer(tokenizer_file) if tokenizer_file.exists() else None
+
+
+def _keep(tokenizer: Tokenizer, tokenizer_file: Path) -> None:
+    if not tokenizer_file.exists():
+        tokenizer.save(tokenizer_file)

@@ -1,0 +1,300 @@
+"""The training loop: one optimiser step after the other, and what happens between them.
+
+    ┌▶ step       N micro-batches ─▶ gradient ─▶ clip ─▶ AdamW       a line in metrics.jsonl
+    │  evaluate   every --eval-every steps and at the end of each epoch
+    │  save       every --checkpoint-every steps, and whenever validation is better than ever
+    └─ stop?      all steps done, patience at its end, Ctrl-C, SIGTERM
+
+Everything that the loop needs to know stands in a checkpoint or follows from metrics.jsonl
+(cut back to the checkpoint's step), so a run that was killed goes on bit for bit as if it had
+not been.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from itertools import islice
+from typing import Any
+
+from torch import nn
+
+from transformer.config import TrainingConfig
+from transformer.data.batch import Batch, State
+from transformer.errors import UserError
+from transformer.evaluation.validation import induction_score, seed_dropout, validation_loss
+from transformer.machine.interruptions import StopRequest
+from transformer.machine.processes import Processes
+from transformer.model import DecoderOnlyTransformer
+from transformer.runs import samples
+from transformer.runs.checkpoint import Checkpoints, Snapshot, restore, take_snapshot
+from transformer.runs.curves import draw_curves
+from transformer.runs.metrics import History, MetricsLog, Record, cut_back, finite, read_metrics
+from transformer.runs.run_folder import RunFolder
+from transformer.terminal.progress import Reporter, describe
+from transformer.training.data_sources import Source
+from transformer.training.optimizer import adamw, set_learning_rate
+from transformer.training.scheduler import Plan, warmup_cosine
+from transformer.training_utils import GradientAccumulator, Update, perplexity, training_status
+
+CURVES_EVERY = 30.0  # seconds, at least, between two drawings of curves.png
+MOST_SKIPPED = 3  # steps in a row that are not finite, after which training stops
+
+
+class Trainer:
+    """Trains `model` and keeps the run's folder.
+
+    Args:
+        objective: the module around `model` whose forward is the loss, on its device and,
+            under several processes, wrapped by DDP or FSDP.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        plan: Plan,
+        source: Source,
+        objective: nn.Module,
+        model: DecoderOnlyTransformer,
+        folder: RunFolder,
+        processes: Processes,
+        reporter: Reporter,
+    ) -> None:
+        self.config, self.plan, self.source = config, plan, source
+        self.objective, self.model = objective, model
+        self.folder, self.processes, self.reporter = folder, processes, reporter
+        self.device = next(model.parameters()).device
+        self.optimizer = adamw(model, config.learning_rate, config.weight_decay)
+        self.schedule = warmup_cosine(config.learning_rate, plan.schedule_steps, config.warmup)
+        self.accumulator = GradientAccumulator(
+            objective,
+            self.optimizer,
+            config.accumulation_steps // processes.world_size,
+            config.max_grad_norm,
+            processes,
+        )
+        self.checkpoints = Checkpoints(folder.path, config.keep)
+        self.step = self.tokens = self.skipped = 0
+        self.saved_step: int | None = None
+        self.best: tuple[int | None, float | None] = None, None  # step and loss, if resumed
+        self.source_state: State | None = None
+        self.batches = self._open_batches()
+        self._drawn_at = time.monotonic()
+
+    def restore(self, snapshot: Snapshot, state: dict[str, Any]) -> None:
+        """Continue from a checkpoint that `Checkpoints` has read.
+
+        Raises:
+            UserError: it does not fit this model or this data.
+        """
+        if state["source_fingerprint"] != self.source.fingerprint:
+            raise UserError(
+                "the data is not what this run was trained on: its fingerprint is "
+                f"{self.source.fingerprint}, that in the checkpoint {state['source_fingerprint']}"
+            )
+        restore(self.model, self.optimizer, snapshot)
+        self.step = self.saved_step = state["step"]
+        self.tokens, self.skipped = state["tokens"], state["skipped"]
+        self.best = state["best_step"], state.get("best_loss")
+        self.source_state = state["source_state"]
+        self.batches = self._open_batches()
+
+    def _open_batches(self) -> Iterator[Batch]:
+        return self.source.train_batches(
+            batch_size=self.config.batch_size,
+            rank=self.processes.rank,
+            world_size=self.processes.world_size,
+            state=self.source_state,
+        )
+
+    def train(self) -> str:
+        """Train to the end or until asked to stop.
+
+        Returns:
+            Why it ended: "finished", "patience" or "interrupted".
+        """
+        is_main = self.processes.is_main
+        if is_main:
+            self.checkpoints.forget_after(self.step)
+            cut_back(self.folder.metrics, self.step, self.reporter.say)
+            samples.cut_back(self.folder.samples, self.step)
+        self.processes.wait()
+        self.reporter.begin(self.step, self.plan.total_steps)
+        self.history = History(read_metrics(self.folder.metrics))
+        self.history.trust(*self.best)
+        with (
+            StopRequest(speaks=is_main) as stop,
+            self.reporter,
+            closing(self._open_log()) as self.log,
+        ):
+            try:
+                reason = self._loop(stop)
+            finally:
+                getattr(self.source, "close", lambda: None)()  # ends downloads
+        if is_main:
+            self._draw()
+        return reason
+
+    def _open_log(self) -> MetricsLog:
+        if not self.processes.is_main:
+            return MetricsLog(None)
+        board = self.folder.path / "tensorboard" if self.config.tensorboard else None
+        return MetricsLog(self.folder.metrics, board, self.step)
+
+    def _loop(self, stop: StopRequest) -> str:
+        reason = "finished"
+        while self.step < self.plan.total_steps and reason == "finished":
+            self._one_step()
+            improved = self._is_time_to_evaluate() and self._evaluate()
+            if self.processes.any(stop.requested or self.reporter.failure is not None):
+                reason = "interrupted"
+            elif self._is_out_of_patience():
+                reason = "patience"
+            elif not improved and self.step % self.config.checkpoint_every:
+                continue
+            self._save()
+        if self.saved_step != self.step:
+            self._save()
+        if self.reporter.failure is not None:
+            raise self.reporter.failure
+        return reason
+
+    def _next_batches(self) -> list[Batch]:
+        """The micro-batches of a step. Where they do not come (no network, a full disk), one
+        process saves what it has; several could not, for the others do not know of it."""
+        try:
+            return list(islice(self.batches, self.accumulator.accumulation_steps))
+        except (OSError, UserError):
+            if self.step and self.processes.world_size == 1:
+                with suppress(OSError, UserError):
+                    self._save()
+            raise
+
+    def _one_step(self) -> None:
+        start = time.perf_counter()
+        step = self.step + 1
+        set_learning_rate(self.optimizer, self.schedule(step))
+        taken = self._next_batches()
+        pairs = [(b.inputs.to(self.device), b.targets.to(self.device)) for b in taken]
+        world, rank = self.processes.world_size, self.processes.rank
+        update = self.accumulator.step(
+            pairs, lambda i: seed_dropout(self.config.seed, step, i * world + rank)
+        )
+        self.step, self.source_state = step, taken[-1].state
+        self.tokens += update.tokens
+        self._record_step(update, seconds=time.perf_counter() - start)
+        self._check(update)
+
+    def _record_step(self, update: Update, seconds: float) -> None:
+        speed = round(update.tokens / seconds, 1)
+        self._record(
+            {
+                "step": self.step,
+                "tokens": self.tokens,
+                "epoch": self._epoch(),
+                "train_loss": update.loss,
+                "learning_rate": self.schedule(self.step),
+                "grad_norm": update.grad_norm,
+                "tokens_per_second": speed,
+            }
+        )
+        self.reporter.show(self.step, update.loss, speed)
+
+    def _check(self, update: Update) -> None:
+        """Report a step that was left out; give up after a few in a row."""
+        self.skipped = 0 if update.applied else self.skipped + 1
+        if update.applied:
+            return
+        self.reporter.say(
+            f"step {self.step} left out: loss {update.loss}, gradient {update.grad_norm}; "
+            f"position in the data after it: {self.source_state}"
+        )
+        if self.skipped >= MOST_SKIPPED:
+            raise UserError(
+                f"{MOST_SKIPPED} steps in a row were not finite, the last was step {self.step}. "
+                "Train anew with a lower --learning-rate or with --precision fp32; "
+                f"the last good checkpoint is in {self.folder.path}"
+            )
+
+    def _is_time_to_evaluate(self) -> bool:
+        return (
+            self.step % self.config.eval_every == 0
+            or self.step % self.plan.steps_per_epoch == 0
+            or self.step == self.plan.total_steps
+        )
+
+    def _evaluate(self) -> bool:
+        """Measure, write it down, and return whether it is the best so far."""
+        val_loss = validation_loss(
+            self.objective, self.source, self.config.batch_size, self.device, self.processes
+        )
+        train_loss, floor = self.history.train_loss, self.source.floor
+        status = training_status(
+            [*self.history.curve("train_loss"), train_loss],
+            [*self.history.curve("val_loss"), val_loss],
+            floor,
+        )
+        record: Record = {
+            "step": self.step,
+            "epoch": self._epoch(),
+            "train_loss": train_loss,
+            "val_loss": val_loss,
+            "val_perplexity": perplexity(val_loss),
+            "status": status,
+        }
+        if floor is not None:
+            record["floor"] = floor
+        if self.config.dataset == "toy" and not self.is_sharded:
+            record["induction"] = induction_score(self.model, self.source.tokenizer)
+        self._record(record)
+        self._show_evaluation(record)
+        return self.history.best_step == self.step
+
+    def _show_evaluation(self, record: Record) -> None:
+        self.reporter.say(describe(record))
+        if not self.processes.is_main:
+            return
+        if not self.is_sharded:
+            text = samples.write_sample(self.model, self.source.tokenizer, self.config.seed)
+            samples.append_sample(self.folder.samples, self.step, text)
+        if time.monotonic() - self._drawn_at > CURVES_EVERY:
+            self._draw()
+
+    def _draw(self) -> None:
+        self._drawn_at = time.monotonic()
+        draw_curves(read_metrics(self.folder.metrics), self.folder.curves, self.folder.path.name)
+
+    @property
+    def is_sharded(self) -> bool:
+        """FSDP: no process has the whole model, so none can write or be looked into alone."""
+        return self.processes.world_size > 1 and self.config.parallel == "fsdp"
+
+    def _save(self) -> None:
+        """A checkpoint of now; under FSDP all processes hand in their pieces."""
+        if self.saved_step == self.step:
+            return
+        snapshot = take_snapshot(self.model, self.optimizer)
+        history = self.history
+        state = {
+            "step": self.step,
+            "tokens": self.tokens,
+            "skipped": self.skipped,
+            "best_step": history.best_step,
+            "best_loss": finite(history.best_loss),
+            "source_state": self.source_state,
+            "source_fingerprint": self.source.fingerprint,
+        }
+        if self.processes.is_main:
+            self.checkpoints.write(snapshot, self.model, self.source.tokenizer, state)
+        self.saved_step = self.step
+        self.processes.wait()
+
+    def _is_out_of_patience(self) -> bool:
+        patience = self.config.patience
+        return patience is not None and self.history.evaluations_since_best >= patience
+
+    def _epoch(self) -> float:
+        return round(self.step / self.plan.steps_per_epoch, 4)
+
+    def _record(self, record: Record) -> None:
+        self.history.add(record)
+        self.log.append(record)

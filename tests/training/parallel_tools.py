@@ -15,7 +15,7 @@ FLAGS = (
     *("--dataset", "text", "--text", "text.txt"),
 )
 TRAIN = ROOT / "commands/train.py"
-OBSERVED = ROOT / "tests/observed_train.py"
+OBSERVED = Path(__file__).with_name("observed_train.py")
 
 
 def torchrun(
@@ -32,7 +32,7 @@ def torchrun(
     return subprocess.run(
         [*command, str(script), *FLAGS, *args],
         cwd=folder,
-        env={**os.environ, **(environment or {})},
+        env={**os.environ, "PYTHONPATH": str(ROOT / "tests"), **(environment or {})},
         capture_output=True,
         text=True,
         timeout=500,

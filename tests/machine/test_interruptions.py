@@ -15,7 +15,7 @@ import pytest
 from transformer.machine.interruptions import StopRequest
 from transformer.terminal.command_line import INTERRUPTED, run_guarded
 
-COMMANDS = sorted((Path(__file__).parents[1] / "commands").glob("*.py"))
+COMMANDS = sorted((Path(__file__).parents[2] / "commands").glob("*.py"))
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda path: path.name)

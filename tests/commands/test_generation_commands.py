@@ -23,7 +23,7 @@ from transformer.runs.model_file import write_model_file
 from transformer.sampling import PRESETS
 from transformer.terminal.command_line import run
 
-COMMANDS = Path(__file__).parents[1] / "commands"
+COMMANDS = Path(__file__).parents[2] / "commands"
 BYTES = Tokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
 
 

@@ -17,7 +17,7 @@ from transformer.model import DecoderOnlyTransformer
 from transformer.runs.model_file import write_model_file
 from transformer.terminal.command_line import run
 
-COMMANDS = Path(__file__).parent.parent / "commands"
+COMMANDS = Path(__file__).parents[2] / "commands"
 Command = Callable[..., tuple[int, str, str]]
 
 

@@ -19,7 +19,7 @@ from transformer.runs.model_file import find_model_file, write_model_file
 from transformer.terminal.command_line import parse_flags, plain_console, run, run_guarded
 from transformer.terminal.progress import Reporter
 
-COMMANDS = Path(__file__).parents[1] / "commands"
+COMMANDS = Path(__file__).parents[2] / "commands"
 BYTES = Tokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
 EXACT = ["--seed", "1", "--max-new-tokens", "3"]
 

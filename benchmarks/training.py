@@ -31,11 +31,11 @@ from torch.profiler import ProfilerActivity, profile
 from transformer.attention import causal_mask, fused_attention, scaled_dot_product_attention
 from transformer.config import ModelConfig, TrainingConfig
 from transformer.data.tokenizer import load_tokenizer
+from transformer.loss import LossModule
 from transformer.machine.device import keep_freed_memory
 from transformer.model import DecoderOnlyTransformer
 from transformer.runs.checkpoint import Checkpoints, take_snapshot
 from transformer.terminal.command_line import run
-from transformer.training.objective import LossModule
 from transformer.training.optimizer import adamw
 from transformer.training_utils import GradientAccumulator
 

@@ -23,7 +23,7 @@ def as_gpt2(model: DecoderOnlyTransformer) -> GPT2LMHeadModel:
     ).eval()  # fmt: skip
     table = model.token_embedding.weight
     copies = {"transformer.wte.weight": table * math.sqrt(c.d_model), "lm_head.weight": table}
-    copies["transformer.wpe.weight"] = model.positions
+    copies["transformer.wpe.weight"] = model.positions.table
     copies |= {f"transformer.ln_f.{k}": v for k, v in model.final_norm.named_parameters()}
     names = {
         "ln_1": "attention_norm", "attn.c_attn": "attention.qkv_projection",

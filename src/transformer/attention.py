@@ -1,7 +1,8 @@
-"""2, 3. Scaled dot-product attention, and the multi-head attention built from it.
+"""Steps 2 and 3: scaled dot-product attention, and the multi-head attention built from it.
 
-Every position asks a question (its *query*) of every position before it (their *keys*), and
-takes home a mixture of their answers (their *values*), weighted by how well each key fits:
+Every position compares its *query* with the *keys* of all positions up to and including itself,
+and takes a weighted average of their *values*. (Here Q, K and V name these matrices; in shapes
+K is the size of a head.)
 
     scores  = Q Kᵀ / √K           how well does key s fit query t?
     weights = softmax(scores)     each row is positive and sums to 1
@@ -32,9 +33,9 @@ from torch.nn import functional as F
 
 from transformer.config import ModelConfig
 from transformer.kv_cache import LayerCache
+from transformer.machine.fast_paths import fused_attention, uses_kernel
 
 Tap = Callable[[Tensor], Tensor]
-SHORT = 256  # up to so many positions a CPU trains faster on the explicit path
 
 
 def causal_mask(
@@ -88,45 +89,6 @@ def scaled_dot_product_attention(
     return weights @ values, weights  # (..., T, K), (..., T, S)
 
 
-def fused_attention(
-    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None
-) -> Tensor:
-    """The same output from PyTorch's kernel, which never stores the (T, S) weights.
-
-    It walks over the keys in tiles and keeps a running softmax, so memory grows with T
-    instead of T². Source: Dao et al., "FlashAttention" (2022). `mask=None` here means the
-    plain causal mask of as many queries as keys, which the kernel knows by itself; a single
-    query is the last position and sees every key.
-    """
-    causal = mask is None and queries.size(-2) > 1
-    return F.scaled_dot_product_attention(
-        queries, keys, values, attn_mask=mask, is_causal=causal
-    )  # (..., T, K)
-
-
-def _trains_short(queries: Tensor) -> bool:
-    """Whether a gradient is wanted of so few positions, on a CPU, that tiles do not pay.
-
-    The kernel's backward pass in bf16 then takes twice as long as the matrix products written
-    out (benchmarks/training.py), and the weights it would not store are a megabyte or two.
-    """
-    few = queries.size(-2) <= SHORT and queries.device.type == "cpu"
-    return few and queries.requires_grad
-
-
-def _explicit_attention(
-    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
-) -> Tensor:
-    """`fused_attention` written out on a CPU, with scores in float32 as the kernel has them."""
-    mask = causal_mask(queries.size(-2), keys.size(-2)) if mask is None else mask
-    dtype = torch.promote_types(values.dtype, torch.float32)
-    with torch.autocast("cpu", enabled=False):
-        output, _ = scaled_dot_product_attention(
-            queries.to(dtype), keys.to(dtype), values.to(dtype), mask
-        )
-    return output.to(values.dtype)
-
-
 class MultiHeadAttention(nn.Module):
     """H attentions side by side, each on its own K = D/H wide projection of the input.
 
@@ -139,7 +101,7 @@ class MultiHeadAttention(nn.Module):
     them write into the residual stream: the sum of what each head writes.
 
     The `nn.Identity` modules are taps: places with a name where hooks read or replace what
-    flows by. Scores and weights exist only on the explicit path; a hook on them selects it.
+    flows by. Scores and weights exist only along the explicit lines; a hook on them takes these.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -170,24 +132,18 @@ class MultiHeadAttention(nn.Module):
     def attend(
         self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None
     ) -> Tensor:
-        """Causal attention of the last T positions on all S, by the configured path.
+        """Causal attention of the last T positions on all S, with scores in float32 at least.
 
         `mask` is the cache's, for rows that end at different places; None is the plain one.
         """
-        if self.config.attention == "fused" and not self.is_watched:
-            if not _trains_short(queries):
-                return fused_attention(queries, keys, values, mask)  # (B, H, T, K)
-            return _explicit_attention(queries, keys, values, mask)  # (B, H, T, K)
+        if uses_kernel(self.config.attention, queries, self.scores, self.weights):
+            return fused_attention(queries, keys, values, mask)  # (B, H, T, K)
         if mask is None:
             mask = causal_mask(queries.size(-2), keys.size(-2), device=keys.device)
-        output, _ = scaled_dot_product_attention(
-            queries, keys, values, mask, on_scores=self.scores, on_weights=self.weights
-        )
-        return output  # (B, H, T, K)
-
-    @property
-    def is_watched(self) -> bool:
-        """Whether a hook wants the scores or the weights, which only exist explicitly."""
-        return any(
-            tap._forward_hooks or tap._forward_pre_hooks for tap in (self.scores, self.weights)
-        )
+        precise = torch.promote_types(values.dtype, torch.float32)
+        with torch.autocast(values.device.type, enabled=False):
+            q, k, v = (x.to(precise) for x in (queries, keys, values))
+            output, _ = scaled_dot_product_attention(
+                q, k, v, mask, on_scores=self.scores, on_weights=self.weights
+            )
+        return output.to(values.dtype)  # (B, H, T, K)

@@ -1,4 +1,4 @@
-"""5. The block: attention, then feed-forward, each added to what was there.
+"""Step 5: the block. Attention, then feed-forward, each added to what was there.
 
     residual ──┬──────────────────────▶ + ──┬─────────────────────────▶ + ──▶ residual
                └─ norm ─ attention ─────┘   └─ norm ─ feed-forward ─────┘
@@ -9,7 +9,7 @@ it: each sublayer reads a normalised copy and adds what it found. So the final v
 embedding plus everything every sublayer wrote, and the gradient reaches the first block by
 way of the plus signs undiminished.
 
-LayerNorm stands before each sublayer (pre-norm), not on the bus: it subtracts the mean of
+LayerNorm is applied before each sublayer (pre-norm), not on the bus: it subtracts the mean of
 the D values, divides by their standard deviation and rescales, so a sublayer sees inputs of
 the same size however much has been added up. Pre-norm trains without the delicate warm-up
 that the original post-norm order needs.
@@ -18,14 +18,39 @@ Sources: He et al., "Deep Residual Learning" (2015); Ba et al., "Layer Normaliza
 Xiong et al., "On Layer Normalization in the Transformer Architecture" (2020).
 """
 
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
 from torch import Tensor, nn
 
-from transformer.attention import MultiHeadAttention
 from transformer.config import ModelConfig
-from transformer.feed_forward import FeedForward
 from transformer.kv_cache import LayerCache
 
 LAYER_NORM_EPS = 1e-5
+
+
+def layer_norm(config: ModelConfig) -> nn.LayerNorm:
+    """γ · (x − mean) / √(variance + ε) + β over the D values of each position."""
+    return nn.LayerNorm(config.d_model, eps=LAYER_NORM_EPS)
+
+
+class Extras(NamedTuple):
+    """What a variant may want in addition to the stream; the classic block ignores it."""
+
+    ids: Tensor  # (B, T) int64
+    embedded: Tensor  # (B, T, D), the stream before the first block
+    places: Tensor | slice  # where in the text the T positions are
+
+
+class Sublayers(Protocol):
+    """Of `parts.Parts`, what a block is built from."""
+
+    @property
+    def norm(self) -> Callable[[ModelConfig], nn.Module]: ...
+    @property
+    def attention(self) -> Callable[[ModelConfig], nn.Module]: ...
+    @property
+    def feed_forward(self) -> Callable[[ModelConfig], nn.Module]: ...
 
 
 class Block(nn.Module):
@@ -35,16 +60,18 @@ class Block(nn.Module):
     alone, so that the fused and the explicit path agree in training as well.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, parts: Sublayers) -> None:
         super().__init__()
-        self.attention_norm = nn.LayerNorm(config.d_model, eps=LAYER_NORM_EPS)
-        self.attention = MultiHeadAttention(config)
-        self.feed_forward_norm = nn.LayerNorm(config.d_model, eps=LAYER_NORM_EPS)
-        self.feed_forward = FeedForward(config)
+        self.attention_norm = parts.norm(config)
+        self.attention = parts.attention(config)
+        self.feed_forward_norm = parts.norm(config)
+        self.feed_forward = parts.feed_forward(config)
         self.dropout = nn.Dropout(config.dropout)
         self.residual_middle, self.residual = nn.Identity(), nn.Identity()  # taps
 
-    def forward(self, x: Tensor, cache: LayerCache | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, cache: LayerCache | None = None, extras: Extras | None = None
+    ) -> Tensor:
         x = x + self.dropout(self.attention(self.attention_norm(x), cache))  # (B, T, D)
         x = self.residual_middle(x)
         x = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))  # (B, T, D)

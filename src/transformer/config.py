@@ -1,7 +1,8 @@
-"""Configuration of model and training, and the legend of shapes that every file uses.
+"""Step 0: the sizes of a model, and the legend of shapes that every file uses.
 
     B  batch          sequences processed together
-    T  positions      tokens in a sequence
+    T  positions      tokens in a sequence; of queries, where keys are counted apart
+    S  key positions  those that a query can look at: T, and what a cache holds before them
     D  d_model        width of the residual stream
     H  n_heads        attention heads
     K  head size      D // H
@@ -19,7 +20,7 @@ from typing import Literal, get_args
 from transformer.errors import UserError
 from transformer.machine.seeds import check_seed
 
-AttentionPath = Literal["fused", "explicit"]
+AttentionPath = Literal["auto", "fused", "explicit"]
 DatasetName = Literal["fineweb", "toy", "text"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -52,9 +53,9 @@ class ModelConfig:
     """The most positions the model can look at: its context."""
     dropout: float = 0.1
     """Share of values set to zero in training, 0 to below 1."""
-    attention: AttentionPath = "fused"
-    """"fused": PyTorch's kernel; "explicit": the hand-written lines. They agree; the first
-    is faster, the second can be looked into."""
+    attention: AttentionPath = "auto"
+    """"explicit": the hand-written lines, which can be looked into; "fused": PyTorch's kernel;
+    "auto": whichever is faster here. They agree within rounding."""
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "d_model", "n_heads", "n_layers", "d_ff", "max_seq_len"):

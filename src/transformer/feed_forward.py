@@ -1,4 +1,4 @@
-"""4. The feed-forward layer: what each position thinks about what it has gathered.
+"""Step 4: the feed-forward layer, what each position computes from what it has gathered.
 
 Attention moves information between positions; this layer works on each position alone, with
 the same weights everywhere:

@@ -1,11 +1,12 @@
-"""Cross-entropy over a large vocabulary without holding the logits.
+"""Step 6: the loss. How much the model is surprised by the token that really came next, in nats.
 
-    loss = mean over asked positions of  -log softmax(W h)[target]
+    loss = mean over scored positions of  -log softmax(logits)[target]
 
-With V = 50,281 the logits of one batch of 8 × 128 positions are 206 MB in float32, their
-softmax as much again, and their gradient too, while the hidden states they come from are one
-megabyte. So work on a few rows at a time, and use that the gradient of cross-entropy is known
-in closed form the moment the softmax is:
+A position is *scored* if its target is not -100. `cross_entropy` is that formula. It needs all
+logits at once: with V = 50,281 those of one batch of 8 × 128 positions are 206 MB in float32,
+their softmax as much again, and their gradient too, while the hidden states they come from are
+one megabyte. `linear_cross_entropy` is the same number without holding them. It works on a few
+rows at a time and uses that the gradient is known the moment the softmax is:
 
     dloss/dlogits = softmax(logits) - onehot(target)
 
@@ -15,19 +16,39 @@ logits. The backward pass only multiplies by the incoming gradient.
 The softmax is never divided out. With m the largest logit of a row, E = exp(logits - m) and
 s = sum E, a row of the gradient is (E - s · onehot) / s. The factor 1/s belongs to the row, so
 it is applied to the D numbers that a row meets in the matrix products, not to its V own.
+
+Mixed precision. bfloat16 keeps float32's range (8 bits of exponent) with 8 instead of 24 bits
+of precision. Matrix products in it are several times faster where the hardware knows it, and
+autocast runs just these in bf16: weights, their gradients, AdamW's means, LayerNorm and softmax
+stay in float32, because an update a thousand times smaller than its weight would vanish in the
+rounding of bf16. No loss scaling is needed, which float16 with its small range would need.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from transformer.config import ModelConfig
 from transformer.data.batch import IGNORED
+from transformer.machine.fast_paths import is_narrow, narrow_product
 
 ROWS = 256  # of logits held at once; fewer means adding up the (V, D) gradient more often
 Exponentials = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """The formula as it is: logits (N, V), targets (N,) -> a scalar; 0 if nothing is scored.
+
+    >>> cross_entropy(torch.zeros(2, 50), torch.tensor([7, IGNORED]))  # log 50: any of 50 tokens
+    tensor(3.9120)
+    """
+    log_probabilities = logits - logits.logsumexp(dim=-1, keepdim=True)  # (N, V)
+    scored = targets != IGNORED  # (N,)
+    losses = -log_probabilities[scored, targets[scored]]  # (scored,)
+    return losses.sum() / scored.sum().clamp(min=1)
 
 
 def row_exponentials(logits: Tensor, largest: Tensor) -> tuple[Tensor, Tensor]:
@@ -45,7 +66,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, exponentials: Exponentials
     ) -> Tensor:
-        asked = (targets != IGNORED).sum().clamp(min=1)
+        scored = (targets != IGNORED).sum().clamp(min=1)
         dtype = _product_dtype(hidden)
         h, w = hidden.to(dtype), weight.to(dtype)
         total = torch.zeros((), dtype=_sum_dtype(dtype), device=hidden.device)
@@ -56,12 +77,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
             rows = slice(start, start + ROWS)
             kept = (targets[rows] != IGNORED)[:, None]  # (N, 1)
             losses, d_logits, share = _one_chunk(h[rows], w, targets[rows], space, exponentials)
-            share = share * kept / asked  # (N, 1)
+            share = share * kept / scored  # (N, 1)
             total += (losses * kept).sum()
             d_hidden[rows] = (d_logits @ w) * share  # (N, D)
             d_weight += torch.mm(d_logits.T, (h[rows] * share).to(dtype), out=product)  # (V, D)
         ctx.save_for_backward(d_hidden, d_weight)
-        return total / asked
+        return total / scored
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
@@ -101,11 +122,11 @@ def linear_cross_entropy(
     Args:
         hidden: (N, D), what the output projection reads.
         weight: (V, D), the output projection.
-        targets: (N,) int64; IGNORED (-100) where nothing is asked.
+        targets: (N,) int64; IGNORED (-100) where nothing is scored.
         exponentials: a faster twin of `row_exponentials`.
 
     Returns:
-        A scalar in at least float32; 0 if nothing is asked.
+        A scalar in at least float32; 0 if nothing is scored.
     """
     if not torch.is_grad_enabled():
         return _loss_only(hidden, weight, targets)
@@ -120,3 +141,67 @@ def _loss_only(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         logits = (h @ weight.T).to(total.dtype)  # (N, V)
         total += F.cross_entropy(logits, t, ignore_index=IGNORED, reduction="sum")
     return total / (targets != IGNORED).sum().clamp(min=1)
+
+
+class TiedOutput(nn.Module):
+    """Logits and loss with the embedding table as the output projection."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+
+    def logits(self, hidden: Tensor, table: Tensor) -> Tensor:
+        """(..., D), (V, D) -> (..., V)."""
+        if is_narrow(hidden):
+            return narrow_product(hidden, table)
+        return F.linear(hidden, table)
+
+    def loss(
+        self,
+        hidden: Tensor,
+        table: Tensor,
+        targets: Tensor,
+        exponentials: Exponentials = row_exponentials,
+    ) -> Tensor:
+        """(N, D), (V, D), (N,) -> a scalar."""
+        return linear_cross_entropy(hidden, table, targets, exponentials)
+
+
+class LanguageModel(Protocol):
+    """What `LossModule` asks of a model; `DecoderOnlyTransformer` is one."""
+
+    blocks: nn.ModuleList
+
+    def hidden_states(self, ids: Tensor) -> Tensor: ...
+    def hidden_loss(
+        self, hidden: Tensor, targets: Tensor, exponentials: Exponentials = ...
+    ) -> Tensor: ...
+
+
+class LossModule(nn.Module):
+    """The model as training sees it: `forward(ids, targets)` is its loss.
+
+    DDP, FSDP and compilation act when a module is *called*. `model.loss(...)` is an ordinary
+    method and would slip past them, and past the exchange of gradients with it.
+    """
+
+    def __init__(self, model: LanguageModel, *, bf16: bool = False, compiled: bool = False) -> None:
+        super().__init__()
+        self.model = model
+        self.bf16 = bf16
+        self._hidden_states: Callable[[Tensor], Tensor] = model.hidden_states
+        self._exponentials: Exponentials = row_exponentials
+        if compiled:
+            # fallback_random: dropout draws PyTorch's own random numbers, the same as without
+            # compilation; those the compiler would generate took three times as long on a CPU.
+            self._hidden_states = torch.compile(
+                model.hidden_states, dynamic=False, options={"fallback_random": True}
+            )
+            self._exponentials = torch.compile(row_exponentials, dynamic=False)
+
+    def forward(self, ids: Tensor, targets: Tensor) -> Tensor:
+        """ids, targets (B, T) int64 -> a scalar."""
+        # Compiled for one shape in training mode; validation runs as written, which spares it
+        # a second compilation.
+        hidden_states = self._hidden_states if self.training else self.model.hidden_states
+        with torch.autocast(ids.device.type, torch.bfloat16, enabled=self.bf16):
+            return self.model.hidden_loss(hidden_states(ids), targets, self._exponentials)

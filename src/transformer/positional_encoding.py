@@ -1,7 +1,7 @@
-"""1. Sinusoidal positions: telling the model where each token stands.
+"""Step 1: sinusoidal positions, which tell the model where each token is.
 
-Attention adds up what it finds without caring where it stood, so order has to be put into
-the vectors themselves. Each pair of columns is a clock hand that turns at its own speed:
+Attention is a weighted sum, and a sum ignores order, so order has to be put into the vectors
+themselves. Each pair of columns is a clock hand that turns at its own speed:
 
     PE(p, 2i)     = sin(p · ω_i)
     PE(p, 2i + 1) = cos(p · ω_i)          ω_i = 10000^(-2i / D)
@@ -17,8 +17,9 @@ Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.5.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from transformer.config import ModelConfig
 from transformer.errors import UserError
 
 BASE = 10_000.0
@@ -49,3 +50,20 @@ def sinusoidal_encoding(length: int, d_model: int) -> Tensor:
     angles = positions[:, None] * frequencies  # (T, D/2)
     pairs = torch.stack((angles.sin(), angles.cos()), dim=-1)  # (T, D/2, 2)
     return pairs.flatten(1).float()  # (T, D)
+
+
+class SinusoidalPositions(nn.Module):
+    """Adds the table's rows to what stands at these places; there is nothing to learn.
+
+    `places` is a slice, the same positions for every row of a batch, or (B, T) of them.
+    """
+
+    table: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        table = sinusoidal_encoding(config.max_seq_len, config.d_model)
+        self.register_buffer("table", table, persistent=False)  # (max_seq_len, D)
+
+    def forward(self, x: Tensor, places: Tensor | slice) -> Tensor:
+        return x + self.table[places]  # (B, T, D) + (T, D) or (B, T, D)

@@ -81,9 +81,9 @@ from torch.optim import Optimizer
 
 from transformer.data.batch import IGNORED
 from transformer.errors import UserError
+from transformer.loss import LossModule
 from transformer.machine.processes import SINGLE, Processes
 from transformer.model import DecoderOnlyTransformer
-from transformer.training.objective import LossModule
 
 
 @dataclass(frozen=True)

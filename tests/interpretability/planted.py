@@ -37,8 +37,8 @@ def blank_model() -> DecoderOnlyTransformer:
             if "norm" not in name:
                 parameter.zero_()
         model.token_embedding.weight[:, TOKEN] = torch.eye(V)
-        model.positions.zero_()
-        model.positions[:, POSITION] = SIZE * torch.eye(T)
+        model.positions.table.zero_()
+        model.positions.table[:, POSITION] = SIZE * torch.eye(T)
     return model.eval()
 
 

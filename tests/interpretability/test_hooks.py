@@ -24,7 +24,7 @@ def test_recorded_values_are_those_of_a_forward_pass_written_out(
 ) -> None:
     recorded = record(tiny_model, IDS)
     block = tiny_model.blocks[0]
-    x = tiny_model.token_embedding(IDS) * 32**0.5 + tiny_model.positions[:5]
+    x = tiny_model.token_embedding.weight[IDS] * 32**0.5 + tiny_model.positions.table[:5]
     torch.testing.assert_close(recorded["embedding"], x)
     q, k, v = block.attention.qkv_projection(block.attention_norm(x)).chunk(3, dim=-1)
     q, k, v = (part.view(2, 5, 4, 8).transpose(1, 2) for part in (q, k, v))

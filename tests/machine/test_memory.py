@@ -67,7 +67,7 @@ def test_the_estimate_is_below_what_a_training_takes() -> None:
     """Weights, gradients, moments and positions of a real model, counted tensor by tensor."""
     config = replace(TOY, batch_size=1, accumulation_steps=1, seq_length=2)
     model = DecoderOnlyTransformer(ModelConfig(300, 128, 4, 4, 512, 2))
-    real = 4 * sum(p.nbytes for p in model.parameters()) + model.positions.nbytes
+    real = 4 * sum(p.nbytes for p in model.parameters()) + model.positions.table.nbytes
     assert real <= training_bytes(config, vocab_size=300) < 1.01 * real
     assert training_bytes(replace(config, parallel="fsdp"), 300, processes=4) < real / 3
 

@@ -19,8 +19,6 @@ Source: Elhage et al. (2021), the residual stream as a sum and the direct path; 
 "interpreting GPT: the logit lens" (2020).
 """
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -61,8 +59,8 @@ def logit_contributions(
 def residual_writes(model: DecoderOnlyTransformer, ids: Tensor) -> dict[str, Tensor]:
     """Everything that was added to the residual stream: name -> (B, T, D)."""
     recorded = record(model, ids, ["blocks.*.attention.heads", "blocks.*.feed_forward.activations"])
-    embedded = model.token_embedding(ids) * math.sqrt(model.config.d_model)  # (B, T, D)
-    positions = model.positions[: ids.size(1)].expand_as(embedded)  # (B, T, D)
+    embedded = model.token_embedding(ids)  # (B, T, D)
+    positions = model.positions.table[: ids.size(1)].expand_as(embedded)  # (B, T, D)
     writes = {"embedding": embedded, "positions": positions}
     for i in range(model.config.n_layers):
         weights = dict(model.blocks[i].named_parameters())

@@ -62,7 +62,7 @@ def gpt2_weights(model: DecoderOnlyTransformer) -> dict[str, Tensor]:
     table = model.token_embedding.weight.detach()  # (V, D)
     weights = {
         "transformer.wte.weight": table * math.sqrt(model.config.d_model),
-        "transformer.wpe.weight": model.positions,
+        "transformer.wpe.weight": model.positions.table,
         "transformer.ln_f.weight": model.final_norm.weight,
         "transformer.ln_f.bias": model.final_norm.bias,
         "lm_head.weight": table,

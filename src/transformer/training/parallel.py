@@ -14,8 +14,8 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from transformer.config import Parallel
+from transformer.loss import LossModule
 from transformer.machine.processes import Processes
-from transformer.training.objective import LossModule
 
 
 def in_parallel(objective: LossModule, how: Parallel, processes: Processes) -> nn.Module:

@@ -13,6 +13,7 @@ import torch
 
 from transformer.config import ModelConfig, TrainingConfig, flag
 from transformer.errors import UserError
+from transformer.loss import LossModule
 from transformer.machine.device import Machine
 from transformer.machine.memory import check_training
 from transformer.machine.processes import Processes
@@ -22,7 +23,6 @@ from transformer.runs.checkpoint import Checkpoints, checkpoint_step
 from transformer.runs.run_folder import RunFolder, config_from_json, config_to_json
 from transformer.terminal.progress import Reporter
 from transformer.training.data_sources import Source, open_source
-from transformer.training.objective import LossModule
 from transformer.training.parallel import in_parallel
 from transformer.training.scheduler import Plan
 from transformer.training.trainer import Trainer

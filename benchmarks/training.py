@@ -29,13 +29,14 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from transformer.attention import causal_mask, fused_attention, scaled_dot_product_attention
-from transformer.config import ModelConfig, TrainingConfig
+from transformer.config import ModelConfig
 from transformer.data.tokenizer import load_tokenizer
 from transformer.loss import LossModule
 from transformer.machine.device import keep_freed_memory
 from transformer.model import DecoderOnlyTransformer
 from transformer.runs.checkpoint import Checkpoints, take_snapshot
 from transformer.terminal.command_line import run
+from transformer.training.config import TrainingConfig
 from transformer.training.optimizer import adamw
 from transformer.training_utils import GradientAccumulator
 

@@ -22,12 +22,17 @@ import tyro
 
 from transformer.errors import UserError
 from transformer.machine.device import choose_device, for_inference
-from transformer.machine.memory import check_generation
 from transformer.machine.seeds import check_seed
 from transformer.runs.model_file import LoadedModel, find_model_file, read_model_file
 from transformer.sampling import PRESETS, SamplingSettings
 from transformer.terminal.command_line import plain_console, run
-from transformer.terminal.text_stream import TextBuilder, encode_prompt, harmless, write
+from transformer.terminal.text_stream import (
+    TextBuilder,
+    check_generation,
+    encode_prompt,
+    harmless,
+    write,
+)
 from transformer.terminal.token_choices import explain, render
 
 

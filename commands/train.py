@@ -65,152 +65,34 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 
-import tyro
-
-from transformer.config import TrainingConfig
-from transformer.errors import UserError
-from transformer.machine.device import Machine, choose
+from transformer.machine.device import Machine, choose_machine
 from transformer.machine.failures import explained
-from transformer.machine.processes import SINGLE, Processes, from_environment, joined
-from transformer.runs import run_folder
-from transformer.runs.run_folder import RunFolder, write_json
+from transformer.machine.processes import from_environment
 from transformer.runs.samples import write_sample
-from transformer.terminal.command_line import INTERRUPTED, parse_flags, run_guarded
+from transformer.terminal.command_line import INTERRUPTED, run_guarded
 from transformer.terminal.progress import describe
-from transformer.training import new_run
-from transformer.training.presets import preset
-from transformer.training.start import (
-    build,
-    check_left_to_train,
-    check_resumable,
-    description,
-    load_checkpoint,
-    saved_config,
-)
+from transformer.training.flags import parse
+from transformer.training.start import started
 from transformer.training.trainer import Trainer
-
-
-@dataclass(frozen=True)
-class RunFlags:
-    """Which run."""
-
-    name: str | None = None
-    """Name of the run: the folder in --runs-dir. Without it, DATASET-1, DATASET-2, ..."""
-    runs_dir: Path = Path("runs")
-    """Where runs are kept."""
-    resume: tuple[Path, ...] | None = None
-    """Go on with a run or checkpoint; without a path with --name, else the newest run."""
-    overwrite: bool = False
-    """Replace a run of the same name."""
-    new_schedule: bool = False
-    """When resuming with more --epochs or --steps: spread the learning rate over all of them
-    instead of staying at its lowest value."""
-
-
-@dataclass(frozen=True)
-class Flags:
-    """Train a transformer on stories, on your own text or on FineWeb."""
-
-    run: RunFlags = field(default_factory=RunFlags)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-
-
-def parse(
-    args: list[str], processes: Processes = SINGLE
-) -> tuple[Flags, RunFolder | None, Path | None]:
-    """Read the command line twice: to learn which run or preset is meant, and then with its
-    values as the defaults, so that every explicit flag wins. Processes that torchrun has
-    started again go on with the run that they were training."""
-    markers = (tyro.conf.OmitArgPrefixes,)
-    first = parse_flags(Flags, args=args, config=markers)
-    check_run_flags(first.run)
-    folder, checkpoint, defaults = None, None, preset(first.training)
-    if processes.restarts:
-        folder = run_folder.find_group(first.run.runs_dir, processes.group)
-    if folder is None and first.run.resume is not None:
-        path = first.run.resume[0] if first.run.resume else None
-        folder, checkpoint = run_folder.find(first.run.runs_dir, first.run.name, path)
-    if folder is not None:
-        defaults = saved_config(folder)
-    flags = parse_flags(Flags, args=args, config=markers, default=Flags(RunFlags(), defaults))
-    if folder is not None:
-        check_resumable(defaults, flags.training)
-    return flags, folder, checkpoint
-
-
-def check_run_flags(run: RunFlags) -> None:
-    """
-    Raises:
-        UserError: flags that contradict each other.
-    """
-    if run.resume is None and run.new_schedule:
-        raise UserError("--new-schedule goes with --resume: a new run has a new schedule anyway")
-    if run.resume is None:
-        return
-    if run.overwrite:
-        raise UserError("--resume goes on with a run, --overwrite replaces it: give one of them")
-    if len(run.resume) > 1:
-        paths = ", ".join(map(str, run.resume))
-        raise UserError(f"--resume takes one run or checkpoint, but got {paths}")
-    if run.resume and run.name is not None:
-        raise UserError(f"--resume {run.resume[0]} names the run; leave out --name {run.name}")
 
 
 def main(args: list[str]) -> int:
     processes = from_environment()
     flags, resumed, checkpoint = parse(args, processes)
-    if processes.is_main and "auto" in (flags.training.precision, flags.training.compile):
+    wanted = flags.training
+    if processes.is_main and "auto" in (wanted.precision, wanted.compile):
         print("Measuring what is fastest here: precision, compilation …", flush=True)
-    machine = choose(flags.training)
-    config = machine.settle(flags.training)
-    with (
-        explained(),
-        joined(processes, machine.torch_device(processes.local_rank)),
-        opened(flags, resumed, processes) as folder,
-    ):
-        is_resumed, schedule = resumed is not None, flags.run.new_schedule
-        trainer = build(
-            config, machine, folder, processes, is_resumed=is_resumed, new_schedule=schedule
-        )
-        notes = []
-        if is_resumed:
-            notes = [*load_checkpoint(trainer, checkpoint), *check_left_to_train(trainer)]
-        if config.compile == "off" and flags.training.compile == "on":
-            notes.append("torch.compile does not work here: going on without it")
-        processes.wait()  # all are ready: only now the folder becomes this run's
+    device = "mps" if wanted.mps else wanted.device
+    machine = choose_machine(device, wanted.precision, wanted.compile)
+    with explained(), started(flags, resumed, checkpoint, machine, processes) as (trainer, notes):
         if processes.is_main:
             print("\n".join([*notes, describe_start(trainer, machine)]), flush=True)
-            if is_resumed:
-                write_json(folder.config, description(trainer))
-            else:
-                new_run.begin(folder, description(trainer))
         with told_how_to_go_on(trainer):
             reason = trainer.train()
         if processes.is_main:
             print(describe_end(trainer, reason))
     return INTERRUPTED if reason == "interrupted" else 0
-
-
-@contextmanager
-def opened(flags: Flags, resumed: RunFolder | None, processes: Processes) -> Iterator[RunFolder]:
-    """The folder of the run, locked by rank 0: of the one that is resumed, or of a new one."""
-    if resumed is not None:
-        if processes.is_main:
-            with resumed.lock():
-                yield resumed
-        else:
-            yield resumed
-    elif processes.is_main:
-        run = flags.run
-        named = (run.runs_dir, run.name, flags.training.dataset, run.overwrite)
-        with new_run.new_folder(*named) as folder:
-            processes.share(str(folder.path))
-            yield folder
-    else:
-        yield RunFolder(Path(processes.share("")))
 
 
 @contextmanager

@@ -20,17 +20,23 @@ from training_tools import (
     write_text,
 )
 
-from transformer.config import TrainingConfig
 from transformer.errors import UserError
 from transformer.machine.device import Machine, choose_device
 from transformer.machine.processes import SINGLE
 from transformer.machine.saved_values import Saved
 from transformer.runs.metrics import read_metrics
 from transformer.runs.model_file import read_model_file
-from transformer.runs.run_folder import RunFolder, config_from_json, config_to_json
+from transformer.runs.run_folder import RunFolder
 from transformer.training import trainer
-from transformer.training.presets import TOY, preset
-from transformer.training.start import build, check_resumable, saved_config
+from transformer.training.config import (
+    TOY,
+    TrainingConfig,
+    config_from_json,
+    config_to_json,
+    preset,
+)
+from transformer.training.flags import check_resumable, parse, saved_config
+from transformer.training.start import build, settled
 from transformer.training_utils import Update
 
 FLAGS = ("--dataset", "text", "--text", "text.txt", "--tokenizer", "bpe:300", "--seq-length", "16")
@@ -154,7 +160,6 @@ def test_configurations_survive_json() -> None:
 
 
 def test_presets_yield_to_explicit_flags() -> None:
-    parse = load_command("train").parse
     flags, _, _ = parse(["--dataset", "toy", "--learning-rate", "0.5"])
     assert flags.training == replace(TOY, learning_rate=0.5)
     assert parse([])[0].training == TrainingConfig()
@@ -184,8 +189,8 @@ def test_impossible_configurations_are_named(change: dict[str, object], message:
 
 
 def test_the_choice_of_the_machine_is_written_down() -> None:
-    settled = Machine("cpu", bf16=True, compiled=False).settle(TrainingConfig())
-    assert (settled.device, settled.precision, settled.compile) == ("cpu", "bf16", "off")
+    config = settled(TrainingConfig(), Machine("cpu", bf16=True, compiled=False))
+    assert (config.device, config.precision, config.compile) == ("cpu", "bf16", "off")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -19,6 +19,7 @@ from transformer.model import DecoderOnlyTransformer
 from transformer.runs.model_file import write_model_file
 from transformer.runs.run_folder import write_json
 from transformer.sharing.hugging_face import export_gpt2
+from transformer.sharing.model_hub import save_pretrained
 
 TOKENIZER = Tokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
 TOY = ("--dataset", "toy", "--name", "a")
@@ -136,7 +137,7 @@ def test_an_export_replaces_nothing_but_an_export(tmp_path: Path) -> None:
     write_model_file(run / "checkpoint-00000003" / "model.safetensors", model(), TOKENIZER, step=3)
     write_json(run / "config.json", {"training": {}})
     hub, lone = tmp_path / "hub", tmp_path / "lone"
-    model().save_pretrained(hub)
+    save_pretrained(model(), hub)
     write_model_file(lone / "model.safetensors", model(), TOKENIZER, step=1)
     command = load_command("export_hf")
     files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from transformer.config import TrainingConfig
 from transformer.data.batch import saved_position
 from transformer.errors import UserError
 from transformer.machine.saved_values import Saved, read_saved
-from transformer.runs.run_folder import config_from_json, config_to_json
+from transformer.training.config import TrainingConfig, config_from_json, config_to_json
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ HOSTILE = {
     "long position table": (config_with(max_seq_len=2**25), "max_seq_len · d_model"),
     "many layers": (config_with(n_layers=2**27), "cannot make"),
     "another depth": (config_with(n_layers=1), "has a tensor that the model does not"),
-    "a missing layer": (config_with(n_layers=3), "lacks the tensor"),
+    "a missing layer": (config_with(n_layers=3), "cannot make 3 blocks of 12"),
     "another width": (config_with(d_ff=23), "implies"),
     "a reshaped tensor": (reshaped, "final_norm.weight has shape"),
     "a renamed tensor": (renamed, "lacks the tensor: final_norm.weight"),
@@ -175,6 +175,40 @@ def test_a_hostile_header_is_refused(written: Path, name: str) -> None:
     join(written, header, data)
     with pytest.raises(UserError, match=message):
         read_model_file(written)
+
+
+def configuration_without(header: dict[str, Any], *names: str) -> None:
+    config = json.loads(header["__metadata__"]["config"])
+    for name in names:
+        del config[name]
+    header["__metadata__"]["config"] = json.dumps(config)
+
+
+def test_a_field_that_a_file_does_not_have_takes_its_default(tmp_path: Path) -> None:
+    """So a file stays readable when a field is added after it was written."""
+    names = ("d_model", "n_heads", "n_layers", "d_ff", "max_seq_len", "dropout", "attention")
+    path = tmp_path / "m.safetensors"
+    model = DecoderOnlyTransformer(ModelConfig(257)).eval()
+    write_model_file(path, model, TOKENIZER, step=7)
+    ids = torch.randint(257, (1, 128))
+    for name in names:
+        header, data = split(path)
+        configuration_without(header, name)
+        join(path, header, data)
+        read = read_model_file(path).model
+        assert read.config == model.config
+        assert torch.equal(read(ids), model(ids))
+    configuration_without(header, "vocab_size")
+    join(path, header, data)
+    with pytest.raises(UserError, match="lacks vocab_size"):
+        read_model_file(path)
+
+
+def test_the_old_name_of_the_default_attention_is_understood(written: Path) -> None:
+    header, data = split(written)
+    config_with(attention="fused")(header)
+    join(written, header, data)
+    assert read_model_file(written).model.config.attention == "auto"
 
 
 def test_an_intact_file_passes_the_same_road(written: Path) -> None:

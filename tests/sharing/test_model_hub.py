@@ -17,6 +17,7 @@ from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
 from transformer.model import DecoderOnlyTransformer
 from transformer.runs.model_file import find_model_file, read_model_file
+from transformer.sharing.model_hub import from_pretrained, save_pretrained
 
 BYTES = Tokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
 CONFIG = ModelConfig(257, d_model=16, n_heads=2, n_layers=2, d_ff=24, max_seq_len=12)
@@ -35,11 +36,11 @@ def same(one: DecoderOnlyTransformer, other: DecoderOnlyTransformer) -> bool:
 def test_a_saved_folder_is_a_model_and_with_a_tokenizer_a_run(
     model: DecoderOnlyTransformer, tmp_path: Path
 ) -> None:
-    model.save_pretrained(tmp_path / "bare")
-    assert same(DecoderOnlyTransformer.from_pretrained(tmp_path / "bare"), model)
+    save_pretrained(model, tmp_path / "bare")
+    assert same(from_pretrained(tmp_path / "bare"), model)
     with pytest.raises(UserError, match="no readable 'tokenizer'"):
         read_model_file(find_model_file(tmp_path / "bare"))
-    model.save_pretrained(tmp_path / "whole", tokenizer=BYTES, step=9)
+    save_pretrained(model, tmp_path / "whole", tokenizer=BYTES, step=9)
     loaded = read_model_file(find_model_file(tmp_path / "whole"))
     assert same(loaded.model, model)
     assert (loaded.step, loaded.tokenizer.fingerprint) == (9, BYTES.fingerprint)
@@ -58,16 +59,16 @@ SCRIPT = """
 import json, sys
 from transformer.errors import UserError
 from transformer.data.tokenizer import load_tokenizer
-from transformer.model import DecoderOnlyTransformer
+from transformer.sharing.model_hub import from_pretrained, push_to_hub, save_pretrained
 
-model = DecoderOnlyTransformer.from_pretrained("saved")
+model = from_pretrained("saved")
 tokenizer = load_tokenizer("saved")
-commit = model.push_to_hub("someone/model", tokenizer=tokenizer, step=5, token="hf_test")
-DecoderOnlyTransformer.from_pretrained("someone/model").save_pretrained("downloaded")
+commit = push_to_hub(model, "someone/model", tokenizer=tokenizer, step=5, token="hf_test")
+save_pretrained(from_pretrained("someone/model"), "downloaded")
 errors = []
 for name in ("someone/other", "someone/pickled"):
     try:
-        DecoderOnlyTransformer.from_pretrained(name)
+        from_pretrained(name)
     except UserError as error:
         errors.append(str(error))
 print(json.dumps({"commit": commit, "errors": errors}))
@@ -78,7 +79,7 @@ def test_what_is_pushed_is_what_is_downloaded_and_no_pickle_is_opened(
     model: DecoderOnlyTransformer, tmp_path: Path
 ) -> None:
     """In a process of its own: the client reads the hub's address when it is imported."""
-    model.save_pretrained(tmp_path / "saved", tokenizer=BYTES)
+    save_pretrained(model, tmp_path / "saved", tokenizer=BYTES)
     pickled = tmp_path / "hub" / "someone" / "pickled"
     pickled.mkdir(parents=True)
     (pickled / "config.json").write_text("{}")
@@ -98,7 +99,7 @@ def test_what_is_pushed_is_what_is_downloaded_and_no_pickle_is_opened(
     assert found["commit"].startswith(hub.url)
     assert hub.created == ["someone/model"]
     assert len(hub.objects) == 1  # the weights went by git-LFS
-    assert same(DecoderOnlyTransformer.from_pretrained(tmp_path / "downloaded"), model)
+    assert same(from_pretrained(tmp_path / "downloaded"), model)
     pushed = read_model_file(tmp_path / "hub" / "someone" / "model" / "model.safetensors")
     assert (pushed.step, pushed.tokenizer.fingerprint) == (5, BYTES.fingerprint)
     assert "no model on the hub named someone/other" in found["errors"][0]
@@ -110,6 +111,6 @@ def test_what_is_pushed_is_what_is_downloaded_and_no_pickle_is_opened(
 def test_names_and_folders_without_a_model_are_refused(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb()))
     with pytest.raises(UserError, match="no model file"):
-        DecoderOnlyTransformer.from_pretrained(tmp_path)
+        from_pretrained(tmp_path)
     with pytest.raises(UserError, match="not a name!"):
-        DecoderOnlyTransformer.from_pretrained("not a name!")
+        from_pretrained("not a name!")

@@ -18,6 +18,7 @@ from transformer.model import DecoderOnlyTransformer
 from transformer.runs.model_file import find_model_file, write_model_file
 from transformer.terminal.command_line import parse_flags, plain_console, run, run_guarded
 from transformer.terminal.progress import Reporter
+from transformer.training.flags import parse
 
 COMMANDS = Path(__file__).parents[2] / "commands"
 BYTES = Tokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
@@ -132,7 +133,6 @@ def test_a_mistake_in_a_flag_is_one_line(
 
 
 def test_values_of_the_configuration_and_subcommands_are_one_line() -> None:
-    parse = load_command("train").parse
     for flags, message in (
         ("--batch-size 0", "^--batch-size must be at least 1, but is 0; --help explains"),
         ("--seed -1", "^--seed must be from 0 to 9223372036854775807 .*but is -1"),

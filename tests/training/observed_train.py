@@ -19,6 +19,7 @@ from torch import Tensor
 from training_tools import load_command
 
 from transformer.machine.processes import from_environment
+from transformer.training import start
 from transformer.training_utils import GradientAccumulator, Update
 
 PROCESSES = from_environment()
@@ -57,6 +58,6 @@ def observed_step(
 if __name__ == "__main__":
     GradientAccumulator.step = observed_step  # type: ignore[assignment,method-assign]
     train = load_command("train")
-    build = train.build
-    train.build = lambda *args, **flags: die(0) or build(*args, **flags)
+    build = start.build
+    start.build = lambda *args, **flags: die(0) or build(*args, **flags)
     train.run_guarded(lambda: train.main(sys.argv[1:]))

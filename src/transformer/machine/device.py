@@ -6,7 +6,7 @@ is read from there on resume: a run keeps its arithmetic, and so its losses, to 
     device      CUDA, then MPS (Apple), then the CPU
     precision   bf16 where the hardware multiplies in it: on CUDA since Ampere; on CPUs with
                 AVX512-BF16 or AMX, if a short measurement shows it faster. Otherwise fp32;
-                on CUDA its products may then be rounded to TF32 (10 bits of precision)
+                on CUDA its products may then be rounded to TF32 (11 bits of precision)
     compile     torch.compile fuses element-wise operations into few passes over memory. Its
                 start costs up to a minute of C++ compilation (kept on disk for the next time),
                 so it pays in runs of more than a few minutes
@@ -18,15 +18,17 @@ import ctypes
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from transformer.config import DeviceName, Precision, Switch, TrainingConfig
 from transformer.errors import UserError
 
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "fp32", "bf16"]
+Switch = Literal["auto", "on", "off"]
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from malloc.h
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -45,34 +47,20 @@ class Machine:
             torch.device("cuda", local_rank) if self.device == "cuda" else torch.device(self.device)
         )
 
-    def settle(self, config: TrainingConfig) -> TrainingConfig:
-        """`config` with every `auto` replaced by what was chosen."""
-        return replace(
-            config,
-            device=self.device,
-            mps=False,
-            precision="bf16" if self.bf16 else "fp32",
-            compile="on" if self.compiled else "off",
-        )
-
     def __str__(self) -> str:
         kind = {"cpu": f"CPU ({torch.get_num_threads()} threads)", "cuda": "CUDA", "mps": "MPS"}
         numbers = "bfloat16 products" if self.bf16 else "float32"
         return f"{kind[self.device]}, {numbers}, {'compiled' if self.compiled else 'eager'}"
 
 
-def choose(config: TrainingConfig) -> Machine:
-    """Decide what `config` leaves open."""
-    device = choose_device("mps" if config.mps else config.device)
-    if device == "cpu":
+def choose_machine(device: DeviceName, precision: Precision, compile: Switch) -> Machine:
+    """Decide what is left open."""
+    chosen = choose_device(device)
+    if chosen == "cpu":
         keep_freed_memory()
-    if device == "cuda":
+    if chosen == "cuda":
         torch.set_float32_matmul_precision("high")  # TF32 where products are in fp32
-    return Machine(
-        device,
-        choose_bf16(device, config.precision),
-        choose_compile(device, config.compile),
-    )
+    return Machine(chosen, choose_bf16(chosen, precision), choose_compile(chosen, compile))
 
 
 def choose_device(name: DeviceName) -> Literal["cpu", "cuda", "mps"]:
@@ -122,7 +110,7 @@ def _time_product(a: Tensor, b: Tensor) -> float:
 
 
 def choose_compile(device: str, switch: Switch = "auto") -> bool:
-    """Whether to use torch.compile; on MPS it is young, so only when asked for."""
+    """Whether to use torch.compile; it is still immature on MPS, so only when asked for."""
     if switch == "off" or (switch == "auto" and device == "mps"):
         return False
     return device != "cpu" or compiler_works()

@@ -15,16 +15,15 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from filelock import FileLock, Timeout
 
-from transformer.config import TrainingConfig
 from transformer.errors import UserError
 from transformer.machine.files import written_whole
-from transformer.machine.saved_values import Saved, read_saved
+from transformer.machine.saved_values import read_saved
 
 LONGEST_NAME = 255  # bytes, on almost every file system
 
@@ -148,30 +147,3 @@ def write_whole(path: Path, content: str) -> None:
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
     write_whole(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def config_to_json(config: TrainingConfig) -> dict[str, Any]:
-    """A dictionary of JSON values from which `config_from_json` makes the same again."""
-    plain = {field.name: getattr(config, field.name) for field in fields(config)}
-    plain["text"] = [str(path) for path in config.text]
-    return {name: str(v) if isinstance(v, Path) else v for name, v in plain.items()}
-
-
-def config_from_json(saved: Saved) -> TrainingConfig:
-    """The inverse of `config_to_json`. A field that a run did not have yet takes its default.
-
-    Raises:
-        UserError: a field is unknown or has an impossible value; names both.
-    """
-    kinds = get_type_hints(TrainingConfig)
-    unknown = sorted(saved.values.keys() - kinds.keys())
-    if unknown:
-        raise UserError(
-            f"{saved.where} has a field that this program does not know: {', '.join(unknown)}"
-        )
-    defaults = {field.name: field.default for field in fields(TrainingConfig)}
-    read = {name: saved.take(name, kinds[name], default=defaults[name]) for name in defaults}
-    try:
-        return TrainingConfig(**read)
-    except UserError as error:
-        raise UserError(f"{saved.where}: {error}") from None

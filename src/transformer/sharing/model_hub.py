@@ -1,8 +1,8 @@
 """Models to and from the Hugging Face hub, or a folder that looks like a repository there.
 
-    model.save_pretrained("folder", tokenizer=tokenizer)
-    model.push_to_hub("OWNER/NAME", tokenizer=tokenizer)
-    model = DecoderOnlyTransformer.from_pretrained("OWNER/NAME")      or "folder"
+    save_pretrained(model, "folder", tokenizer=tokenizer)
+    push_to_hub(model, "OWNER/NAME", tokenizer=tokenizer)
+    model = from_pretrained("OWNER/NAME")      or "folder"
 
 The weights travel as the same `model.safetensors` that a checkpoint holds, so with a
 tokenizer such a folder works wherever a RUN is asked for. Upload, download, config.json and

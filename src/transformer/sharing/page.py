@@ -23,11 +23,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from transformer.config import TrainingConfig, flag
 from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
 from transformer.runs.model_file import LoadedModel, write_model_file
-from transformer.training.presets import preset
+from transformer.training.config import TrainingConfig, flag, preset
 
 LARGEST_MODEL = 3_000_000  # characters of base64
 POINTS = 200  # of a training curve, at most

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
 from transformer.generation import Step, steps
+from transformer.machine.memory import check_fits
 from transformer.model import DecoderOnlyTransformer
 from transformer.sampling import SamplingSettings
 
@@ -107,3 +108,13 @@ def write(
         yield step, [builder.push(token) for builder, token in zip(builders, tokens, strict=True)]
         if all(builder.ended_by for builder in builders):
             return
+
+
+def check_generation(model: DecoderOnlyTransformer, samples: int) -> None:
+    """
+    Raises:
+        UserError: the keys and values of so many samples cannot fit into the model's device.
+    """
+    config, weight = model.config, model.token_embedding.weight
+    per_sample = 2 * config.n_layers * config.max_seq_len * config.d_model * weight.itemsize
+    check_fits("generation", samples * per_sample, weight.device, {"--samples": samples})

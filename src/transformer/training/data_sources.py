@@ -5,11 +5,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Protocol
 
-from transformer.config import TrainingConfig
 from transformer.data.batch import BatchSource
 from transformer.data.bpe import make_tokenizer
 from transformer.data.text.files import CACHE_DIR, TextCorpus, TextFilesSource
 from transformer.data.tokenizer import Tokenizer, load_tokenizer
+from transformer.training.config import TrainingConfig
 
 
 class Source(BatchSource, Protocol):

@@ -13,9 +13,9 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
-from transformer.config import Parallel
 from transformer.loss import LossModule
 from transformer.machine.processes import Processes
+from transformer.training.config import Parallel
 
 
 def in_parallel(objective: LossModule, how: Parallel, processes: Processes) -> nn.Module:

@@ -1,61 +1,100 @@
-"""From a configuration to a trainer that is ready to go: a new run, or an old one resumed.
+"""From flags to a trainer that is ready to go: a new run, or an old one resumed.
 
 flags ──▶ folder ──▶ data and tokenizer ──▶ model on its device ──▶ Trainer
             ▲
             └── resumed: config.json is read first, before anything is built
 """
 
-from dataclasses import asdict, fields
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from transformer.config import ModelConfig, TrainingConfig, flag
+from transformer.config import ModelConfig
 from transformer.errors import UserError
 from transformer.loss import LossModule
 from transformer.machine.device import Machine
-from transformer.machine.memory import check_training
-from transformer.machine.processes import Processes
+from transformer.machine.processes import Processes, joined
 from transformer.machine.saved_values import read_saved
 from transformer.model import DecoderOnlyTransformer
 from transformer.runs.checkpoint import Checkpoints, checkpoint_step
-from transformer.runs.run_folder import RunFolder, config_from_json, config_to_json
+from transformer.runs.run_folder import RunFolder, write_json
 from transformer.terminal.progress import Reporter
+from transformer.training import new_run
+from transformer.training.config import TrainingConfig, config_to_json
 from transformer.training.data_sources import Source, open_source
+from transformer.training.flags import Flags
+from transformer.training.memory import check_training
 from transformer.training.parallel import in_parallel
 from transformer.training.scheduler import Plan
 from transformer.training.trainer import Trainer
 
-MAY_CHANGE = {
-    *("device", "mps", "workers", "cache_dir", "hub_endpoint", "max_cached_shards", "text"),
-    *("eval_every", "checkpoint_every", "keep", "patience", "epochs", "steps"),
-    *("parallel", "tensorboard"),
-}
-"""What a resumed run may be told anew; everything else would make it another run."""
 
+@contextmanager
+def started(
+    flags: Flags,
+    resumed: RunFolder | None,
+    checkpoint: Path | None,
+    machine: Machine,
+    processes: Processes,
+) -> Iterator[tuple[Trainer, list[str]]]:
+    """The trainer, with its folder locked and its config.json written, and notes for the reader.
 
-def saved_config(folder: RunFolder) -> TrainingConfig:
-    """The configuration of a run, what `auto` chose included."""
-    return config_from_json(read_saved(folder.config).section("training"))
-
-
-def check_resumable(saved: TrainingConfig, given: TrainingConfig) -> None:
+    Until all processes have built theirs, an older run in the folder is as it was.
     """
-    Raises:
-        UserError: `given` differs from `saved` in what must stay; shows both values.
-    """
-    differing = [
-        f"{flag(field.name)} {getattr(given, field.name)} (the run has "
-        f"{getattr(saved, field.name)})"
-        for field in fields(TrainingConfig)
-        if field.name not in MAY_CHANGE and getattr(saved, field.name) != getattr(given, field.name)
-    ]
-    if differing:
-        raise UserError(
-            f"a resumed run keeps its settings, but got {', '.join(differing)}; "
-            "leave these flags out, or start a new run"
+    config = settled(flags.training, machine)
+    is_resumed, schedule = resumed is not None, flags.run.new_schedule
+    with (
+        joined(processes, machine.torch_device(processes.local_rank)),
+        opened(flags, resumed, processes) as folder,
+    ):
+        trainer = build(
+            config, machine, folder, processes, is_resumed=is_resumed, new_schedule=schedule
         )
+        notes = []
+        if is_resumed:
+            notes = [*load_checkpoint(trainer, checkpoint), *check_left_to_train(trainer)]
+        if config.compile == "off" and flags.training.compile == "on":
+            notes.append("torch.compile does not work here: going on without it")
+        processes.wait()  # all are ready: only now the folder becomes this run's
+        if processes.is_main and is_resumed:
+            write_json(folder.config, description(trainer))
+        elif processes.is_main:
+            new_run.begin(folder, description(trainer))
+        yield trainer, notes
+
+
+def settled(config: TrainingConfig, machine: Machine) -> TrainingConfig:
+    """`config` with every `auto` replaced by what was chosen."""
+    return replace(
+        config,
+        device=machine.device,
+        mps=False,
+        precision="bf16" if machine.bf16 else "fp32",
+        compile="on" if machine.compiled else "off",
+    )
+
+
+@contextmanager
+def opened(flags: Flags, resumed: RunFolder | None, processes: Processes) -> Iterator[RunFolder]:
+    """The folder of the run, locked by rank 0: of the one that is resumed, or of a new one."""
+    if resumed is not None:
+        if processes.is_main:
+            with resumed.lock():
+                yield resumed
+        else:
+            yield resumed
+    elif processes.is_main:
+        run = flags.run
+        named = (run.runs_dir, run.name, flags.training.dataset, run.overwrite)
+        with new_run.new_folder(*named) as folder:
+            processes.share(str(folder.path))
+            yield folder
+    else:
+        yield RunFolder(Path(processes.share("")))
 
 
 def make_plan(config: TrainingConfig, source: Source, schedule_steps: int | None = None) -> Plan:

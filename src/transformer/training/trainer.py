@@ -18,7 +18,6 @@ from typing import Any
 
 from torch import nn
 
-from transformer.config import TrainingConfig
 from transformer.data.batch import Batch, State
 from transformer.errors import UserError
 from transformer.evaluation.validation import induction_score, seed_dropout, validation_loss
@@ -31,6 +30,7 @@ from transformer.runs.curves import draw_curves
 from transformer.runs.metrics import History, MetricsLog, Record, cut_back, finite, read_metrics
 from transformer.runs.run_folder import RunFolder
 from transformer.terminal.progress import Reporter, describe
+from transformer.training.config import TrainingConfig
 from transformer.training.data_sources import Source
 from transformer.training.optimizer import adamw, set_learning_rate
 from transformer.training.scheduler import Plan, warmup_cosine

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from text_helpers import DOCUMENTS, TOKENIZER, source
 
-from transformer.config import TrainingConfig
 from transformer.data.text.files import TextCorpus
 from transformer.data.text.split import Side
 from transformer.data.text.token_cache import token_streams
 from transformer.errors import UserError
+from transformer.training.config import TrainingConfig
 from transformer.training.data_sources import open_source
 
 

@@ -20,7 +20,7 @@ from transformer.data.toy.words import (
     SONG_SYLLABLES,
 )
 from transformer.errors import UserError
-from transformer.training.presets import TOY
+from transformer.training.config import TOY
 
 
 @pytest.fixture(scope="module")

@@ -10,21 +10,21 @@ import pytest
 import torch
 from training_tools import load_command, train
 
-from transformer.config import ModelConfig, TrainingConfig
+from transformer.config import ModelConfig
 from transformer.data.tokenizer import Tokenizer
 from transformer.data.toy.source import tokenizer_stories
 from transformer.errors import UserError
-from transformer.machine.memory import (
-    STORY_BYTES,
-    check_generation,
-    check_training,
-    count_parameters,
-    memory_of,
-    training_bytes,
-)
+from transformer.machine.memory import memory_of
 from transformer.model import DecoderOnlyTransformer
 from transformer.runs.model_file import write_model_file
-from transformer.training.presets import TOY, preset
+from transformer.terminal.text_stream import check_generation
+from transformer.training.config import TOY, TrainingConfig, preset
+from transformer.training.memory import (
+    STORY_BYTES,
+    check_training,
+    count_parameters,
+    training_bytes,
+)
 
 CPU = torch.device("cpu")
 ENORMOUS = {

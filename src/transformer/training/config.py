@@ -1,0 +1,258 @@
+"""Every flag of a training: names, bounds, defaults, and the sets of defaults that belong together.
+
+flags ──▶ preset ──▶ TrainingConfig ──▶ config.json ──▶ TrainingConfig of a resumed run
+"""
+
+import math
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from transformer.errors import UserError
+from transformer.machine.device import DeviceName, Precision, Switch
+from transformer.machine.saved_values import Saved
+from transformer.machine.seeds import check_seed
+
+DatasetName = Literal["fineweb", "toy", "text"]
+Parallel = Literal["ddp", "fsdp"]
+LARGEST = 2**64 - 1
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """The smallest value of a field, beside its type."""
+
+    value: int
+
+
+Positive = Annotated[int, AtLeast(1)]
+AtLeastTwo = Annotated[int, AtLeast(2)]
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """What to train, on what, for how long, and how: each field is a flag of
+    `commands/train.py`, and the text under it is what `--help` prints.
+
+    The defaults train on FineWeb; `preset` has others, for the toy stories and `--quick`.
+
+    Raises:
+        UserError: a field has an impossible value; the message names field and value.
+    """
+
+    # -- data ------------------------------------------------------------------------
+    dataset: DatasetName = "fineweb"
+    """fineweb: web text, streamed and cached; toy: generated stories whose best possible
+    loss is known, trained in minutes; text: your own files (--text)."""
+    quick: bool = False
+    """A smaller model and fewer tokens, to see FineWeb training work in hours instead of
+    weeks."""
+    text: tuple[Path, ...] = ()
+    """Files or folders to train on (.txt, .md, .jsonl, .parquet), with --dataset text."""
+    text_column: str = "text"
+    """The column or JSON field that holds the text."""
+    tokenizer: str = "p50k_base"
+    """p50k_base (50,281 tokens), bpe:N (trained here on your data to N tokens), or a file."""
+    stories: Positive | None = None
+    """Only this many different toy stories: few enough, and the model learns them by heart."""
+    repo: str = "HuggingFaceFW/fineweb"
+    """Data set on the hub, with --dataset fineweb."""
+    path: str = "sample/10BT"
+    """Folder of Parquet files inside the data set."""
+    revision: str | None = None
+    """Version of the data set; without it, the one this project was tested with."""
+    hub_endpoint: str | None = None
+    """Another address to download from (a mirror)."""
+    cache_dir: Path | None = None
+    """Where downloaded shards, or the tokens of --text, are kept; without it data/fineweb_cache,
+    data/NAME_cache for another data set, data/text_cache. Toy stories need none."""
+    max_cached_shards: AtLeastTwo = 5
+    """How many shards to keep (about 300 MB each); at least 2."""
+    tokens_per_epoch: Positive | None = 100_000_000
+    """Tokens that count as one epoch; text files: one pass over them."""
+    eval_tokens: Positive = 262_144
+    """Held-out tokens per validation, the same ones every time."""
+    workers: Annotated[int, AtLeast(0)] = 1
+    """Threads that fetch and tokenise FineWeb ahead; 0: nothing is read ahead."""
+
+    # -- model -----------------------------------------------------------------------
+    d_model: Positive = 256
+    """Width of the residual stream."""
+    n_heads: Positive = 4
+    """Attention heads per block."""
+    n_layers: Positive = 6
+    """Blocks."""
+    d_ff: Positive = 1024
+    """Width of the feed-forward layer."""
+    seq_length: AtLeastTwo = 128
+    """Tokens per training sequence; also the context of the model."""
+    dropout: float = 0.1
+    """Share of activations set to zero in training."""
+
+    # -- training --------------------------------------------------------------------
+    epochs: Positive = 20
+    """Epochs to train."""
+    steps: Positive | None = None
+    """Optimiser steps to train, instead of --epochs."""
+    batch_size: Positive = 8
+    """Sequences in one micro-batch: what has to fit into memory."""
+    accumulation_steps: Positive = 16
+    """Micro-batches per optimiser step, over all processes together."""
+    learning_rate: float = 3e-4
+    """The highest learning rate, reached after the warm-up."""
+    warmup: float = 0.05
+    """Share of the training over which the learning rate rises from zero."""
+    weight_decay: Annotated[float, AtLeast(0)] = 0.1
+    """AdamW's pull of the weight matrices towards zero."""
+    max_grad_norm: float = 1.0
+    """Gradients longer than this are shortened to it."""
+    seed: int = 0
+    """The same seed gives the same losses, bit for bit, on the same machine."""
+    patience: Positive | None = None
+    """Stop after this many evaluations without a better validation loss."""
+
+    # -- the run ---------------------------------------------------------------------
+    eval_every: Positive = 250
+    """Optimiser steps between validations; each epoch ends with one too."""
+    checkpoint_every: Positive = 100
+    """Optimiser steps between checkpoints."""
+    keep: Positive = 2
+    """How many of the newest checkpoints to keep, besides the best."""
+    tensorboard: bool = False
+    """Also write TensorBoard files into the run's folder."""
+
+    # -- the machine -----------------------------------------------------------------
+    device: DeviceName = "auto"
+    """auto takes CUDA, then MPS, then the CPU."""
+    mps: bool = False
+    """The same as --device mps (Apple silicon)."""
+    precision: Precision = "auto"
+    """bf16 halves memory traffic where the processor knows it; auto measures it."""
+    compile: Switch = "auto"
+    """Let torch.compile fuse operations: faster steps for a start-up of up to a minute."""
+    parallel: Parallel = "ddp"
+    """Under torchrun: ddp copies the model to each process, fsdp cuts it into pieces."""
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(TrainingConfig, include_extras=True).items():
+            _check_bounds(name, getattr(self, name), hint)
+        check_seed(self.seed)
+        for name, value in vars(self).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UserError(f"{flag(name)} must be a finite number, but is {value}")
+            if isinstance(value, int) and value > LARGEST:
+                raise UserError(f"{flag(name)} must be at most {LARGEST}, but is {value}")
+        for name in ("learning_rate", "max_grad_norm"):
+            if not getattr(self, name) > 0.0:
+                raise UserError(f"{flag(name)} must be above 0, but is {getattr(self, name)}")
+        if not 0.0 <= self.warmup <= 1.0:
+            raise UserError(f"--warmup is a share from 0 to 1, but is {self.warmup}")
+        if not 0.0 <= self.dropout < 1.0:
+            raise UserError(f"--dropout must be at least 0 and below 1, but is {self.dropout}")
+        if self.mps and self.device not in ("auto", "mps"):
+            raise UserError(f"--mps contradicts --device {self.device}")
+
+    def check_data(self) -> None:
+        """
+        Raises:
+            UserError: flags that belong to another data set than the chosen one.
+        """
+        if self.dataset == "text" and not self.text:
+            raise UserError("--dataset text needs --text PATH: the files to train on")
+        if self.text and self.dataset != "text":
+            raise UserError(f"--text goes with --dataset text, but the data set is {self.dataset}")
+        if self.stories is not None and self.dataset != "toy":
+            raise UserError("--stories limits the toy stories: use it with --dataset toy")
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens that one optimiser step learns from, at most."""
+        return self.batch_size * self.accumulation_steps * self.seq_length
+
+
+def flag(name: str) -> str:
+    """A field's name as it is typed: `batch_size` -> `--batch-size`."""
+    return "--" + name.replace("_", "-")
+
+
+def _check_bounds(name: str, value: Any, hint: Any) -> None:
+    """
+    Raises:
+        UserError: `value` is below the field's least, or none of its choices.
+    """
+    if get_origin(hint) is Literal and value not in get_args(hint):
+        choices = ", ".join(get_args(hint))
+        raise UserError(f"{flag(name)} must be one of {choices}, but is {value!r}")
+    for part in (hint, *get_args(hint)):  # Annotated[int, AtLeast(1)], perhaps in "… | None"
+        for least in getattr(part, "__metadata__", ()):
+            if value is not None and value < least.value:
+                raise UserError(f"{flag(name)} must be at least {least.value}, but is {value}")
+
+
+TOY = TrainingConfig(
+    dataset="toy",
+    tokenizer="bpe:1024",
+    d_model=128,
+    n_heads=4,
+    n_layers=4,
+    d_ff=512,
+    seq_length=144,
+    dropout=0.0,
+    batch_size=16,
+    accumulation_steps=1,
+    learning_rate=3e-3,
+    tokens_per_epoch=460_800,  # 200 steps
+    epochs=9,
+    weight_decay=0.0,
+    eval_tokens=16_384,
+    eval_every=200,
+    checkpoint_every=200,
+)
+
+
+def preset(flags: TrainingConfig) -> TrainingConfig:
+    """The defaults for the data set and size that `flags` ask for.
+
+    The command line is read twice: once to learn which preset it means, and once more with
+    that preset as the defaults, so that every explicit flag wins.
+    """
+    if flags.dataset == "toy":
+        return TOY
+    base = TrainingConfig()
+    if flags.dataset == "text":
+        base = replace(base, dataset="text", text=flags.text, tokens_per_epoch=None)
+    return _smaller(base) if flags.quick else base
+
+
+def _smaller(base: TrainingConfig) -> TrainingConfig:
+    tokens = None if base.tokens_per_epoch is None else 10_000_000
+    return replace(
+        base, quick=True, d_model=128, n_layers=4, d_ff=512, tokens_per_epoch=tokens, epochs=10
+    )
+
+
+def config_to_json(config: TrainingConfig) -> dict[str, Any]:
+    """A dictionary of JSON values from which `config_from_json` makes the same again."""
+    plain = {field.name: getattr(config, field.name) for field in fields(config)}
+    plain["text"] = [str(path) for path in config.text]
+    return {name: str(v) if isinstance(v, Path) else v for name, v in plain.items()}
+
+
+def config_from_json(saved: Saved) -> TrainingConfig:
+    """The inverse of `config_to_json`. A field that a run did not have yet takes its default.
+
+    Raises:
+        UserError: a field is unknown or has an impossible value; names both.
+    """
+    kinds = get_type_hints(TrainingConfig)
+    unknown = sorted(saved.values.keys() - kinds.keys())
+    if unknown:
+        raise UserError(
+            f"{saved.where} has a field that this program does not know: {', '.join(unknown)}"
+        )
+    defaults = {field.name: field.default for field in fields(TrainingConfig)}
+    read = {name: saved.take(name, kinds[name], default=defaults[name]) for name in defaults}
+    try:
+        return TrainingConfig(**read)
+    except UserError as error:
+        raise UserError(f"{saved.where}: {error}") from None

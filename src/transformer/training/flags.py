@@ -1,0 +1,114 @@
+"""What the command line of a training says: a new run, or which one to resume, with what settings.
+
+The line is read twice. The first time tells which run or preset is meant; the second time has
+its values as the defaults, so that every flag that is given wins.
+"""
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import tyro
+
+from transformer.errors import UserError
+from transformer.machine.processes import SINGLE, Processes
+from transformer.machine.saved_values import read_saved
+from transformer.runs import run_folder
+from transformer.runs.run_folder import RunFolder
+from transformer.terminal.command_line import parse_flags
+from transformer.training.config import TrainingConfig, config_from_json, flag, preset
+
+MAY_CHANGE = {
+    *("device", "mps", "workers", "cache_dir", "hub_endpoint", "max_cached_shards", "text"),
+    *("eval_every", "checkpoint_every", "keep", "patience", "epochs", "steps"),
+    *("parallel", "tensorboard"),
+}
+"""What a resumed run may be told anew; everything else would make it another run."""
+
+
+@dataclass(frozen=True)
+class RunFlags:
+    """Which run."""
+
+    name: str | None = None
+    """Name of the run: the folder in --runs-dir. Without it, DATASET-1, DATASET-2, ..."""
+    runs_dir: Path = Path("runs")
+    """Where runs are kept."""
+    resume: tuple[Path, ...] | None = None
+    """Go on with a run or checkpoint; without a path with --name, else the newest run."""
+    overwrite: bool = False
+    """Replace a run of the same name."""
+    new_schedule: bool = False
+    """When resuming with more --epochs or --steps: spread the learning rate over all of them
+    instead of staying at its lowest value."""
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Train a transformer on stories, on your own text or on FineWeb."""
+
+    run: RunFlags = field(default_factory=RunFlags)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+
+def parse(
+    args: list[str], processes: Processes = SINGLE
+) -> tuple[Flags, RunFolder | None, Path | None]:
+    """Read the command line twice: to learn which run or preset is meant, and then with its
+    values as the defaults, so that every explicit flag wins. Processes that torchrun has
+    started again go on with the run that they were training."""
+    markers = (tyro.conf.OmitArgPrefixes,)
+    first = parse_flags(Flags, args=args, config=markers)
+    check_run_flags(first.run)
+    folder, checkpoint, defaults = None, None, preset(first.training)
+    if processes.restarts:
+        folder = run_folder.find_group(first.run.runs_dir, processes.group)
+    if folder is None and first.run.resume is not None:
+        path = first.run.resume[0] if first.run.resume else None
+        folder, checkpoint = run_folder.find(first.run.runs_dir, first.run.name, path)
+    if folder is not None:
+        defaults = saved_config(folder)
+    flags = parse_flags(Flags, args=args, config=markers, default=Flags(RunFlags(), defaults))
+    if folder is not None:
+        check_resumable(defaults, flags.training)
+    return flags, folder, checkpoint
+
+
+def check_run_flags(run: RunFlags) -> None:
+    """
+    Raises:
+        UserError: flags that contradict each other.
+    """
+    if run.resume is None and run.new_schedule:
+        raise UserError("--new-schedule goes with --resume: a new run has a new schedule anyway")
+    if run.resume is None:
+        return
+    if run.overwrite:
+        raise UserError("--resume goes on with a run, --overwrite replaces it: give one of them")
+    if len(run.resume) > 1:
+        paths = ", ".join(map(str, run.resume))
+        raise UserError(f"--resume takes one run or checkpoint, but got {paths}")
+    if run.resume and run.name is not None:
+        raise UserError(f"--resume {run.resume[0]} names the run; leave out --name {run.name}")
+
+
+def saved_config(folder: RunFolder) -> TrainingConfig:
+    """The configuration of a run, what `auto` chose included."""
+    return config_from_json(read_saved(folder.config).section("training"))
+
+
+def check_resumable(saved: TrainingConfig, given: TrainingConfig) -> None:
+    """
+    Raises:
+        UserError: `given` differs from `saved` in what must stay; shows both values.
+    """
+    differing = [
+        f"{flag(field.name)} {getattr(given, field.name)} (the run has "
+        f"{getattr(saved, field.name)})"
+        for field in fields(TrainingConfig)
+        if field.name not in MAY_CHANGE and getattr(saved, field.name) != getattr(given, field.name)
+    ]
+    if differing:
+        raise UserError(
+            f"a resumed run keeps its settings, but got {', '.join(differing)}; "
+            "leave these flags out, or start a new run"
+        )

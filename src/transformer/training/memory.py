@@ -1,0 +1,69 @@
+"""How much memory a training needs at least, known before anything is built.
+
+    16 bytes per parameter: weight, gradient and AdamW's two means in float32
+    4 · T · D   the table of positions
+    2 · B · T · n_layers · (4·D + F)   what each block keeps for its gradient: its input,
+                queries, keys, values and what the feed-forward layer made of them, in bfloat16
+    16 · B · T · accumulation_steps    ids and targets of one optimiser step
+
+A lower bound: what is refused here cannot fit, and what passes may still be too much
+(interruptions.py says so then).
+"""
+
+from dataclasses import replace
+
+import torch
+
+from transformer.config import ModelConfig
+from transformer.machine.memory import check_fits
+from transformer.model import DecoderOnlyTransformer
+from transformer.training.config import TrainingConfig, flag
+
+STORY_BYTES = 400  # of a toy story's text, at least
+FEWEST_IDS = 257  # of any tokenizer: the bytes and end-of-text
+
+
+def count_parameters(config: ModelConfig) -> int:
+    """Parameters of the model that `config` describes, without memory for any of them.
+
+    >>> count_parameters(ModelConfig(vocab_size=50_281))
+    17611008
+    """
+    one = replace(config, n_layers=1)  # a slip of the finger may ask for a billion
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            model = DecoderOnlyTransformer(one)
+    except (RuntimeError, TypeError):  # a size is more than PyTorch can count
+        return config.d_model * (config.vocab_size + config.d_ff)
+    block = sum(p.numel() for p in model.blocks.parameters())
+    return sum(p.numel() for p in model.parameters()) + (config.n_layers - 1) * block
+
+
+def training_bytes(config: TrainingConfig, vocab_size: int = FEWEST_IDS, processes: int = 1) -> int:
+    """The least that one process of a training takes; see above."""
+    B, T, D, F = config.batch_size, config.seq_length, config.d_model, config.d_ff
+    model = ModelConfig(vocab_size, D, config.n_heads, config.n_layers, F, T)
+    copies = processes if config.parallel == "fsdp" else 1
+    kept = 2 * B * T * config.n_layers * (4 * D + F)
+    batches = 16 * B * T * (config.accumulation_steps // processes)
+    return 16 * count_parameters(model) // copies + 4 * T * D + kept + batches
+
+
+def check_training(
+    config: TrainingConfig,
+    device: torch.device,
+    vocab_size: int = FEWEST_IDS,
+    processes: int = 1,
+) -> None:
+    """
+    Raises:
+        UserError: the training cannot fit into the memory of `device`.
+    """
+    names = ("d_model", "n_layers", "d_ff", "seq_length", "batch_size", "accumulation_steps")
+    sizes = {flag(name): getattr(config, name) for name in names}
+    check_fits("the training", training_bytes(config, vocab_size, processes), device, sizes)
+    if config.dataset == "toy":
+        stories = config.stories or 0
+        check_fits("keeping the stories", STORY_BYTES * stories, device, {"--stories": stories})
+        eval_tokens = config.eval_tokens
+        check_fits("validation", 16 * eval_tokens, device, {"--eval-tokens": eval_tokens})

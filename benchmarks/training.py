@@ -28,10 +28,11 @@ from side_by_side import Process, interleave, print_ratios, ratio, take_turns
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from transformer.attention import causal_mask, fused_attention, scaled_dot_product_attention
+from transformer.attention import causal_mask, scaled_dot_product_attention
 from transformer.config import ModelConfig
 from transformer.data.tokenizer import load_tokenizer
 from transformer.loss import LossModule
+from transformer.machine.fast_paths import fused_attention
 from transformer.machine.device import keep_freed_memory
 from transformer.model import DecoderOnlyTransformer
 from transformer.runs.checkpoint import Checkpoints, take_snapshot

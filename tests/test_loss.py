@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from transformer.data.batch import IGNORED
-from transformer.loss import ROWS, linear_cross_entropy, row_exponentials
+from transformer.loss import ROWS, cross_entropy, linear_cross_entropy, row_exponentials
 
 
 def inputs(n: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
@@ -15,6 +15,14 @@ def inputs(n: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     targets = torch.randint(31, (n,))
     targets[::5] = IGNORED
     return hidden, weight, targets
+
+
+def test_the_formula_is_pytorchs() -> None:
+    logits, targets = torch.randn(9, 31, dtype=torch.float64) * 20, torch.randint(31, (9,))
+    targets[2:4] = IGNORED
+    expected = F.cross_entropy(logits, targets, ignore_index=IGNORED)
+    torch.testing.assert_close(cross_entropy(logits, targets), expected, atol=1e-12, rtol=0)
+    assert cross_entropy(logits, targets.fill_(IGNORED)) == 0
 
 
 @pytest.mark.parametrize("n", [1, 7, ROWS, ROWS + 1, 3 * ROWS - 5])

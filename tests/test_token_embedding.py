@@ -1,0 +1,27 @@
+import math
+
+import torch
+
+from transformer.config import ModelConfig
+from transformer.token_embedding import TokenEmbedding
+
+CONFIG = ModelConfig(vocab_size=11, d_model=16, n_heads=2)
+
+
+def test_it_is_the_product_with_one_hot_vectors_times_the_root_of_d() -> None:
+    embedding = TokenEmbedding(CONFIG).double()
+    ids = torch.randint(11, (2, 5))
+    one_hot = torch.zeros(2, 5, 11, dtype=torch.float64)
+    for b in range(2):
+        for t in range(5):
+            one_hot[b, t, ids[b, t]] = 1.0
+    expected = one_hot @ embedding.weight * math.sqrt(16)
+    torch.testing.assert_close(embedding(ids), expected, atol=1e-12, rtol=0)
+
+
+def test_only_the_rows_that_were_looked_up_get_a_gradient() -> None:
+    embedding = TokenEmbedding(CONFIG)
+    embedding(torch.tensor([[3, 7, 3]])).sum().backward()
+    touched = embedding.weight.grad.abs().sum(dim=1).nonzero().flatten()
+    assert touched.tolist() == [3, 7]
+    assert embedding.weight.grad[3, 0] == 2 * embedding.weight.grad[7, 0]  # looked up twice

@@ -105,7 +105,7 @@ class DecoderOnlyTransformer(nn.Module):
         self._check(ids, cache)
         places = slice(ids.size(1)) if cache is None else cache.places(ids.size(1))
         x = self.embed(ids, places)  # (B, T, D)
-        extras = Extras(ids, x, places)
+        extras = Extras(ids, x, places)  # for variants; classic blocks ignore it
         layers = [None] * len(self.blocks) if cache is None else cache.layers(ids.size(1))
         for block, layer in zip(self.blocks, layers, strict=True):
             x = block(x, layer, extras)  # (B, T, D)

@@ -32,8 +32,8 @@ from transformer.attention import causal_mask, scaled_dot_product_attention
 from transformer.config import ModelConfig
 from transformer.data.tokenizer import load_tokenizer
 from transformer.loss import LossModule
-from transformer.machine.fast_paths import fused_attention
 from transformer.machine.device import keep_freed_memory
+from transformer.machine.fast_paths import fused_attention
 from transformer.model import DecoderOnlyTransformer
 from transformer.runs.checkpoint import Checkpoints, take_snapshot
 from transformer.terminal.command_line import run
@@ -66,8 +66,8 @@ def our_model(length: int = T) -> DecoderOnlyTransformer:
 def ours(*, bf16: bool, compiled: bool, micro_batches: int = MICRO_BATCHES) -> Step:
     keep_freed_memory()
     model = our_model()
-    objective = LossModule(model, bf16=bf16, compiled=compiled)
-    accumulator = GradientAccumulator(objective, adamw(model, 3e-4, 0.1), micro_batches)
+    loss_module = LossModule(model, bf16=bf16, compiled=compiled)
+    accumulator = GradientAccumulator(loss_module, adamw(model, 3e-4, 0.1), micro_batches)
     batches = random_batches(micro_batches)
     return lambda: accumulator.step(batches)
 
@@ -175,13 +175,13 @@ def speed(rounds: int, nanogpt: Path | None) -> None:
 def overhead(rounds: int) -> None:
     """A step of 16 micro-batches against 16 times forward and backward alone."""
     model = our_model()
-    objective = LossModule(model, bf16=True, compiled=True)
-    accumulator = GradientAccumulator(objective, adamw(model, 3e-4, 0.1), 16)
+    loss_module = LossModule(model, bf16=True, compiled=True)
+    accumulator = GradientAccumulator(loss_module, adamw(model, 3e-4, 0.1), 16)
     batches = random_batches(16)
 
     def forward_and_backward() -> None:
         for inputs, targets in batches:
-            objective(inputs, targets).backward()
+            loss_module(inputs, targets).backward()
 
     contest = {"step": lambda: accumulator.step(batches), "passes": forward_and_backward}
     seconds = interleave(contest, rounds=rounds, warmup=1)
@@ -232,9 +232,9 @@ def checkpoint(rounds: int) -> None:
     """Copying and writing, both done by the thread that trains, against a step as it comes."""
     config = TrainingConfig()
     model, tokenizer = our_model(), load_tokenizer("p50k_base")
-    objective = LossModule(model, bf16=True, compiled=True)
+    loss_module = LossModule(model, bf16=True, compiled=True)
     optimizer = adamw(model, 3e-4, 0.1)
-    accumulator = GradientAccumulator(objective, optimizer, config.accumulation_steps)
+    accumulator = GradientAccumulator(loss_module, optimizer, config.accumulation_steps)
     batches = random_batches(config.accumulation_steps)
     accumulator.step(batches)  # compiles, and makes AdamW's means
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:  # where runs/ would be

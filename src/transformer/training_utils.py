@@ -32,7 +32,7 @@ micro-batch asks for 1,000 tokens and another (short stories, padding) for 10, d
 mean by N gives each of the 10 tokens a hundred times the say of each of the 1,000:
 
     wrong      Σᵢ mean(lossᵢ) / N
-    right      Σᵢ sum(lossᵢ) / Σᵢ nᵢ  =  Σᵢ mean(lossᵢ) · nᵢ / n,     n = Σᵢ nᵢ asked tokens
+    right      Σᵢ sum(lossᵢ) / Σᵢ nᵢ  =  Σᵢ mean(lossᵢ) · nᵢ / n,     n = Σᵢ nᵢ scored tokens
 
 So the tokens of all micro-batches are counted first, over all processes, and each micro-batch
 is weighted with nᵢ / n.
@@ -87,13 +87,13 @@ from transformer.model import DecoderOnlyTransformer
 
 
 @dataclass(frozen=True)
-class Update:
+class StepResult:
     """What one optimiser step saw and did."""
 
     loss: float
-    """Mean loss in nats per asked token, over all micro-batches and processes."""
+    """Mean loss in nats per scored token, over all micro-batches and processes."""
     tokens: int
-    """Asked tokens."""
+    """Scored tokens."""
     grad_norm: float
     """Length of the gradient before clipping."""
     applied: bool
@@ -138,7 +138,7 @@ class GradientAccumulator:
         self,
         micro_batches: Sequence[tuple[Tensor, Tensor]],
         before_each: Callable[[int], Any] = lambda index: None,
-    ) -> Update:
+    ) -> StepResult:
         """Accumulate, clip, update. `before_each(i)` is called before micro-batch i.
 
         The gradients stay in `.grad` until the next call, to be looked at.
@@ -149,17 +149,17 @@ class GradientAccumulator:
         applied = math.isfinite(loss) and math.isfinite(grad_norm)
         if applied:
             self.optimizer.step()
-        return Update(loss, tokens, grad_norm, applied)
+        return StepResult(loss, tokens, grad_norm, applied)
 
     def accumulate(
         self,
         micro_batches: Sequence[tuple[Tensor, Tensor]],
         before_each: Callable[[int], Any] = lambda index: None,
     ) -> tuple[float, int]:
-        """Leave the gradient of the mean loss over all asked tokens in `.grad`.
+        """Leave the gradient of the mean loss over all scored tokens in `.grad`.
 
         Returns:
-            That mean loss in nats, and the number of asked tokens.
+            That mean loss in nats, and the number of scored tokens.
 
         Raises:
             UserError: not exactly `accumulation_steps` micro-batches.
@@ -169,16 +169,16 @@ class GradientAccumulator:
                 f"a step takes {self.accumulation_steps} micro-batches, got {len(micro_batches)}"
             )
         self.optimizer.zero_grad(set_to_none=True)
-        asked = [int((targets != IGNORED).sum()) for _, targets in micro_batches]
-        total = max(1, self.processes.sum(sum(asked)))
+        scored = [int((targets != IGNORED).sum()) for _, targets in micro_batches]
+        total = max(1, self.processes.sum(sum(scored)))
         loss_sum = torch.zeros((), dtype=torch.float64 if self._has_float64() else torch.float32)
         for index, (inputs, targets) in enumerate(micro_batches):
             before_each(index)
             with self._exchange(last=index == len(micro_batches) - 1):
                 loss = self.model(inputs, targets)
-                share = asked[index] / total * self.processes.world_size
+                share = scored[index] / total * self.processes.world_size
                 (loss * share).backward()
-            loss_sum = loss_sum.to(loss.device) + loss.detach() * asked[index]
+            loss_sum = loss_sum.to(loss.device) + loss.detach() * scored[index]
         return self.processes.sum(float(loss_sum)) / total, total
 
     def _has_float64(self) -> bool:

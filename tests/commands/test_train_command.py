@@ -37,7 +37,7 @@ from transformer.training.config import (
 )
 from transformer.training.flags import check_resumable, parse, saved_config
 from transformer.training.start import build, settled
-from transformer.training_utils import Update
+from transformer.training_utils import StepResult
 
 FLAGS = ("--dataset", "text", "--text", "text.txt", "--tokenizer", "bpe:300", "--seq-length", "16")
 
@@ -131,8 +131,8 @@ def test_a_run_that_exists_is_not_overwritten_and_settings_are_kept() -> None:
 
 
 def test_steps_that_are_not_finite_stop_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    def explode(*args: object) -> Update:
-        return Update(loss=float("nan"), tokens=64, grad_norm=float("inf"), applied=False)
+    def explode(*args: object) -> StepResult:
+        return StepResult(loss=float("nan"), tokens=64, grad_norm=float("inf"), applied=False)
 
     train(*FLAGS, "--steps", "3", "--name", "blown")
     monkeypatch.setattr(trainer.GradientAccumulator, "step", explode)

@@ -20,7 +20,7 @@ from training_tools import load_command
 
 from transformer.machine.processes import from_environment
 from transformer.training import start
-from transformer.training_utils import GradientAccumulator, Update
+from transformer.training_utils import GradientAccumulator, StepResult
 
 PROCESSES = from_environment()
 STEP = GradientAccumulator.step
@@ -42,7 +42,7 @@ def observed_step(
     accumulator: GradientAccumulator,
     micro_batches: Sequence[tuple[Tensor, Tensor]],
     before_each: Callable[[int], Any],
-) -> Update:
+) -> StepResult:
     """In place of `GradientAccumulator.step`: it, and what this file is for."""
     die(next(NUMBERS))
     update = STEP(accumulator, micro_batches, before_each)

@@ -1,6 +1,5 @@
 """What is measured between two training steps. Nothing here touches what training draws on."""
 
-import hashlib
 import math
 
 import torch
@@ -12,16 +11,6 @@ from transformer.data.tokenizer import Tokenizer
 from transformer.interpretability.songs import song_induction_score
 from transformer.machine.processes import Processes
 from transformer.model import DecoderOnlyTransformer
-
-
-def seed_dropout(seed: int, step: int, micro_batch: int) -> None:
-    """Make the random numbers of one micro-batch a function of its place in the training.
-
-    Then they need not be saved, a resumed run draws the same, and so do several processes
-    that share the micro-batches of a step.
-    """
-    digest = hashlib.sha256(f"{seed} {step} {micro_batch}".encode()).digest()
-    torch.manual_seed(int.from_bytes(digest[:8], "little", signed=True))
 
 
 @torch.no_grad()

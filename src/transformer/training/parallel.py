@@ -8,6 +8,9 @@
 Sources: Li et al., "PyTorch Distributed" (2020); Zhao et al., "PyTorch FSDP" (2023).
 """
 
+import hashlib
+
+import torch
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
@@ -18,17 +21,27 @@ from transformer.machine.processes import Processes
 from transformer.training.config import Parallel
 
 
-def in_parallel(objective: LossModule, how: Parallel, processes: Processes) -> nn.Module:
-    """`objective`, exchanging gradients with the other processes when it is called."""
+def wrap_parallel(loss_module: LossModule, how: Parallel, processes: Processes) -> nn.Module:
+    """`loss_module`, exchanging gradients with the other processes when it is called."""
     if processes.world_size == 1:
-        return objective
-    device = next(objective.parameters()).device
+        return loss_module
+    device = next(loss_module.parameters()).device
     if how == "ddp":
         return DistributedDataParallel(
-            objective, device_ids=[device.index] if device.type == "cuda" else None
+            loss_module, device_ids=[device.index] if device.type == "cuda" else None
         )
     mesh = init_device_mesh(device.type, (processes.world_size,))
-    for block in objective.model.blocks:
+    for block in loss_module.model.blocks:
         fully_shard(block, mesh=mesh)
-    fully_shard(objective, mesh=mesh)
-    return objective
+    fully_shard(loss_module, mesh=mesh)
+    return loss_module
+
+
+def seed_dropout(seed: int, step: int, micro_batch: int) -> None:
+    """Make the random numbers of one micro-batch a function of its place in the training.
+
+    Then they need not be saved, a resumed run draws the same, and so do several processes
+    that share the micro-batches of a step.
+    """
+    digest = hashlib.sha256(f"{seed} {step} {micro_batch}".encode()).digest()
+    torch.manual_seed(int.from_bytes(digest[:8], "little", signed=True))

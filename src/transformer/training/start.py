@@ -28,7 +28,7 @@ from transformer.training.config import TrainingConfig, config_to_json
 from transformer.training.data_sources import Source, open_source
 from transformer.training.flags import Flags
 from transformer.training.memory import check_training
-from transformer.training.parallel import in_parallel
+from transformer.training.parallel import wrap_parallel
 from transformer.training.scheduler import Plan
 from transformer.training.trainer import Trainer
 
@@ -138,8 +138,8 @@ def build(
     vocab_size = source.tokenizer.vocab_size
     check_training(config, device, vocab_size, processes.world_size)
     model = build_model(config, vocab_size)
-    objective = LossModule(model.to(device), bf16=machine.bf16, compiled=machine.compiled)
-    wrapped = in_parallel(objective, config.parallel, processes)
+    loss_module = LossModule(model.to(device), bf16=machine.bf16, compiled=machine.compiled)
+    wrapped = wrap_parallel(loss_module, config.parallel, processes)
     return Trainer(config, plan, source, wrapped, model, folder, processes, reporter)
 
 

@@ -20,7 +20,7 @@ from torch import nn
 
 from transformer.data.batch import Batch, State
 from transformer.errors import UserError
-from transformer.evaluation.validation import induction_score, seed_dropout, validation_loss
+from transformer.evaluation.validation import induction_score, validation_loss
 from transformer.machine.interruptions import StopRequest
 from transformer.machine.processes import Processes
 from transformer.model import DecoderOnlyTransformer
@@ -33,8 +33,9 @@ from transformer.terminal.progress import Reporter, describe
 from transformer.training.config import TrainingConfig
 from transformer.training.data_sources import Source
 from transformer.training.optimizer import adamw, set_learning_rate
+from transformer.training.parallel import seed_dropout
 from transformer.training.scheduler import Plan, warmup_cosine
-from transformer.training_utils import GradientAccumulator, Update, perplexity, training_status
+from transformer.training_utils import GradientAccumulator, StepResult, perplexity, training_status
 
 CURVES_EVERY = 30.0  # seconds, at least, between two drawings of curves.png
 MOST_SKIPPED = 3  # steps in a row that are not finite, after which training stops
@@ -44,7 +45,7 @@ class Trainer:
     """Trains `model` and keeps the run's folder.
 
     Args:
-        objective: the module around `model` whose forward is the loss, on its device and,
+        loss_module: the module around `model` whose forward is the loss, on its device and,
             under several processes, wrapped by DDP or FSDP.
     """
 
@@ -53,20 +54,20 @@ class Trainer:
         config: TrainingConfig,
         plan: Plan,
         source: Source,
-        objective: nn.Module,
+        loss_module: nn.Module,
         model: DecoderOnlyTransformer,
         folder: RunFolder,
         processes: Processes,
         reporter: Reporter,
     ) -> None:
         self.config, self.plan, self.source = config, plan, source
-        self.objective, self.model = objective, model
+        self.loss_module, self.model = loss_module, model
         self.folder, self.processes, self.reporter = folder, processes, reporter
         self.device = next(model.parameters()).device
         self.optimizer = adamw(model, config.learning_rate, config.weight_decay)
         self.schedule = warmup_cosine(config.learning_rate, plan.schedule_steps, config.warmup)
         self.accumulator = GradientAccumulator(
-            objective,
+            loss_module,
             self.optimizer,
             config.accumulation_steps // processes.world_size,
             config.max_grad_norm,
@@ -184,7 +185,7 @@ class Trainer:
         self._record_step(update, seconds=time.perf_counter() - start)
         self._check(update)
 
-    def _record_step(self, update: Update, seconds: float) -> None:
+    def _record_step(self, update: StepResult, seconds: float) -> None:
         speed = round(update.tokens / seconds, 1)
         self._record(
             {
@@ -199,7 +200,7 @@ class Trainer:
         )
         self.reporter.show(self.step, update.loss, speed)
 
-    def _check(self, update: Update) -> None:
+    def _check(self, update: StepResult) -> None:
         """Report a step that was left out; give up after a few in a row."""
         self.skipped = 0 if update.applied else self.skipped + 1
         if update.applied:
@@ -225,7 +226,7 @@ class Trainer:
     def _evaluate(self) -> bool:
         """Measure, write it down, and return whether it is the best so far."""
         val_loss = validation_loss(
-            self.objective, self.source, self.config.batch_size, self.device, self.processes
+            self.loss_module, self.source, self.config.batch_size, self.device, self.processes
         )
         train_loss, floor = self.history.train_loss, self.source.floor
         status = training_status(

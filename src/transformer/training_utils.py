@@ -1,4 +1,4 @@
-"""How a laptop trains with the batches of a cluster, and how to read what comes out.
+"""Step 7: how a laptop trains with the batches of a cluster, and how to read what comes out.
 
 1. Gradient accumulation
 ========================

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import time
 from dataclasses import replace
@@ -84,6 +85,22 @@ def test_more_steps_later_equal_fewer_interruptions() -> None:
     assert wait(process) in (0, 128 + signal.SIGINT)  # 0: it was done before the signal came
     assert train("--resume", "--name", "stopped") == 0
     assert_same_run(Path("runs/whole"), Path("runs/stopped"))
+
+
+def test_a_run_from_before_a_flag_existed_is_resumed() -> None:
+    """All fields that have their default are taken out of config.json, as if they came later."""
+    train(*FLAGS, "--steps", "6", "--name", "whole")
+    run = Path(shutil.copytree("runs/whole", "runs/older"))
+    shutil.rmtree(run / "checkpoint-00000006")  # stopped after step 3
+    (run / "latest").write_text("checkpoint-00000003")
+    (run / "best").unlink()
+    saved = json.loads((run / "config.json").read_text())
+    defaults = config_to_json(TrainingConfig())
+    kept = {name: v for name, v in saved["training"].items() if v != defaults[name]}
+    assert len(kept) < len(saved["training"]) - 10
+    (run / "config.json").write_text(json.dumps({**saved, "training": kept}))
+    assert train("--resume", "runs/older") == 0
+    assert_same_run(Path("runs/whole"), run)
 
 
 def test_a_run_extended_after_its_end_stays_at_the_lowest_rate() -> None:

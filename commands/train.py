@@ -75,7 +75,7 @@ from transformer.errors import UserError
 from transformer.machine.device import Machine, choose
 from transformer.machine.failures import explained
 from transformer.machine.processes import SINGLE, Processes, from_environment, joined
-from transformer.runs import run_folder
+from transformer.runs.find import find, find_group
 from transformer.runs.run_folder import RunFolder, write_json
 from transformer.runs.samples import write_sample
 from transformer.terminal.command_line import INTERRUPTED, parse_flags, run_guarded
@@ -129,10 +129,10 @@ def parse(
     check_run_flags(first.run)
     folder, checkpoint, defaults = None, None, preset(first.training)
     if processes.restarts:
-        folder = run_folder.find_group(first.run.runs_dir, processes.group)
+        folder = find_group(first.run.runs_dir, processes.group)
     if folder is None and first.run.resume is not None:
         path = first.run.resume[0] if first.run.resume else None
-        folder, checkpoint = run_folder.find(first.run.runs_dir, first.run.name, path)
+        folder, checkpoint = find(first.run.runs_dir, first.run.name, path)
     if folder is not None:
         defaults = saved_config(folder)
     flags = parse_flags(Flags, args=args, config=markers, default=Flags(RunFlags(), defaults))

@@ -29,26 +29,6 @@ class RunSummary:
     records: list[Record]
 
 
-def find_runs(runs_dir: Path, names: tuple[str, ...] = ()) -> list[Path]:
-    """The named run folders, or all of `runs_dir`.
-
-    Raises:
-        UserError: one is not there, or there is none at all.
-    """
-    if not names:
-        all_runs = sorted(path.parent for path in runs_dir.glob("*/config.json"))
-        if not all_runs:
-            raise UserError(f"there is no run in {runs_dir}: train one, or give --runs-dir")
-        return all_runs
-    found = []
-    for name in names:
-        places = [path for path in (runs_dir / name, Path(name)) if (path / "config.json").exists()]
-        if not places:
-            raise UserError(f"there is no run {name} in {runs_dir}")
-        found.append(places[0])
-    return found
-
-
 def summarise_all(runs: list[Path], report: Callable[[str], None]) -> list[RunSummary]:
     """Those that can be read; `report` is told of what cannot.
 

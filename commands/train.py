@@ -73,7 +73,7 @@ import tyro
 from transformer.config import TrainingConfig
 from transformer.errors import UserError
 from transformer.machine.device import Machine, choose
-from transformer.machine.failures import explained
+from transformer.machine.interruptions import readable_errors
 from transformer.machine.processes import SINGLE, Processes, from_environment, joined
 from transformer.runs.find import find, find_group
 from transformer.runs.run_folder import RunFolder, write_json
@@ -167,7 +167,7 @@ def main(args: list[str]) -> int:
     machine = choose(flags.training)
     config = machine.settle(flags.training)
     with (
-        explained(),
+        readable_errors(),
         joined(processes, machine.torch_device(processes.local_rank)),
         opened(flags, resumed, processes) as folder,
     ):

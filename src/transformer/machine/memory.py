@@ -9,8 +9,8 @@
     generation   2 · n_layers · B · T · D numbers, the keys and values (kv_cache.py)
 
 All are lower bounds: what is refused here cannot fit, and what passes may still be too much
-(failures.py says so then). Nobody meets this with a size that makes sense; it catches a slip of
-the finger before the machine starts to swap.
+(interruptions.py says so then). Nobody meets this with a size that makes sense; it catches a slip
+of the finger before the machine starts to swap.
 """
 
 import os

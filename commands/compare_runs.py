@@ -19,8 +19,8 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from transformer.runs.comparison import RunSummary, draw_comparison, find_runs, summarise_all
-from transformer.runs.curves import check_picture
+from transformer.runs.curves import RunSummary, check_picture, draw_comparison, summarise_all
+from transformer.runs.find import find_runs
 from transformer.terminal.command_line import run
 from transformer.terminal.progress import duration
 

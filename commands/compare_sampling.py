@@ -25,7 +25,8 @@ from transformer.evaluation.diversity import Sampled, sample
 from transformer.machine.device import choose_device, for_inference
 from transformer.machine.seeds import check_seed
 from transformer.runs.curves import check_picture, save_picture
-from transformer.runs.model_file import find_model_file, read_model_file
+from transformer.runs.find import find_model_file
+from transformer.runs.model_file import read_model_file
 from transformer.sampling import SamplingSettings
 from transformer.terminal.command_line import plain_console, run
 from transformer.terminal.text_stream import encode_prompt, harmless

@@ -33,7 +33,8 @@ from transformer.evaluation.multiple_choice import (
 from transformer.evaluation.perplexity import Evaluation, evaluate
 from transformer.fineweb_dataset import FineWebConfig, FineWebSource
 from transformer.machine.device import choose_device
-from transformer.runs.model_file import LoadedModel, find_model_file, read_model_file
+from transformer.runs.find import find_model_file
+from transformer.runs.model_file import LoadedModel, read_model_file
 from transformer.terminal.command_line import plain_console, run
 
 

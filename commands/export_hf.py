@@ -15,7 +15,8 @@ from typing import Annotated
 
 import tyro
 
-from transformer.runs.model_file import find_model_file, read_model_file
+from transformer.runs.find import find_model_file
+from transformer.runs.model_file import read_model_file
 from transformer.sharing.hugging_face import check_target, export_gpt2
 from transformer.terminal.command_line import run
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from transformer.data.tokenizer import load_tokenizer
 from transformer.errors import UserError
 from transformer.machine.files import written_whole
-from transformer.runs.model_file import find_model_file, read_model_file
-from transformer.sharing.page import model_script, rank_pairs, script
-from transformer.sharing.page_samples import curves, samples
+from transformer.runs.find import find_model_file
+from transformer.runs.model_file import read_model_file
+from transformer.sharing.page import curves, model_script, rank_pairs, samples, script
 from transformer.terminal.command_line import run
 
 

@@ -23,7 +23,8 @@ import tyro
 from transformer.errors import UserError
 from transformer.machine.device import choose_device, for_inference
 from transformer.machine.seeds import check_seed
-from transformer.runs.model_file import LoadedModel, find_model_file, read_model_file
+from transformer.runs.find import find_model_file
+from transformer.runs.model_file import LoadedModel, read_model_file
 from transformer.sampling import PRESETS, SamplingSettings
 from transformer.terminal.command_line import plain_console, run
 from transformer.terminal.text_stream import (

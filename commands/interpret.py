@@ -32,7 +32,8 @@ from transformer.interpretability.report import (
 )
 from transformer.interpretability.songs import demo_songs
 from transformer.runs.curves import check_picture
-from transformer.runs.model_file import LoadedModel, find_model_file, read_model_file
+from transformer.runs.find import find_model_file
+from transformer.runs.model_file import LoadedModel, read_model_file
 from transformer.terminal.command_line import plain_console, run
 
 SITES: tuple[Site, ...] = ("residual", "attention.output", "feed_forward.output")

@@ -67,7 +67,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from transformer.machine.device import Machine, choose_machine
-from transformer.machine.failures import explained
+from transformer.machine.interruptions import readable_errors
 from transformer.machine.processes import from_environment
 from transformer.runs.samples import write_sample
 from transformer.terminal.command_line import INTERRUPTED, run_guarded
@@ -85,7 +85,10 @@ def main(args: list[str]) -> int:
         print("Measuring what is fastest here: precision, compilation …", flush=True)
     device = "mps" if wanted.mps else wanted.device
     machine = choose_machine(device, wanted.precision, wanted.compile)
-    with explained(), started(flags, resumed, checkpoint, machine, processes) as (trainer, notes):
+    with (
+        readable_errors(),
+        started(flags, resumed, checkpoint, machine, processes) as (trainer, notes),
+    ):
         if processes.is_main:
             print("\n".join([*notes, describe_start(trainer, machine)]), flush=True)
         with told_how_to_go_on(trainer):

@@ -13,7 +13,8 @@ from trainings import report, train
 from transformer.data.batch import Batch
 from transformer.data.bpe import make_tokenizer
 from transformer.data.toy.source import ToyStoriesSource, tokenizer_stories
-from transformer.runs.model_file import find_model_file, read_model_file
+from transformer.runs.find import find_model_file
+from transformer.runs.model_file import read_model_file
 from transformer.terminal.command_line import run
 from transformer.training_utils import GradientAccumulator
 

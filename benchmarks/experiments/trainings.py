@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from transformer.runs.comparison import RunSummary, draw_comparison, summarise
-from transformer.runs.metrics import is_step
+from transformer.runs.curves import RunSummary, draw_comparison, summarise
+from transformer.runs.metrics import is_evaluation, is_step
 
 TRAIN = Path(__file__).parents[2] / "commands/train.py"
 SMALL = (
@@ -42,7 +42,7 @@ def report(title: str, runs: list[RunSummary], picture: Path) -> None:
     table = Table("run", "steps", "tokens", "last val", "best val", "roughness", "status")
     table.title = title
     for run in runs:
-        last = [r["val_loss"] for r in run.records if "val_loss" in r][-1]
+        last = [r["val_loss"] for r in run.records if is_evaluation(r)][-1]
         table.add_row(
             run.name,
             str(run.steps),

@@ -1,4 +1,5 @@
-"""Songs in stories: which token of the second singing corresponds to which of the first."""
+"""Songs in stories: which token of the second singing corresponds to which of the first, and how
+many a model copies."""
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from transformer.config import ModelConfig
 from transformer.data.bpe import make_tokenizer
 from transformer.data.tokenizer import Tokenizer, load_tokenizer
 from transformer.data.toy.source import tokenizer_stories
-from transformer.data.toy.stories import song_examples
+from transformer.data.toy.stories import Story, song_examples
 from transformer.interpretability.induction import (
     NOT_REPEATED,
     Repeats,
@@ -16,7 +17,7 @@ from transformer.interpretability.induction import (
     chance,
     induction_scores,
 )
-from transformer.interpretability.songs import repeated_songs, song_induction_score
+from transformer.interpretability.songs import copy_accuracy, repeated_songs, song_induction_score
 from transformer.model import DecoderOnlyTransformer
 
 
@@ -86,3 +87,46 @@ def test_an_untrained_model_scores_near_chance_on_songs() -> None:
     assert found is not None
     assert found.score == pytest.approx(chance(repeats), abs=0.01)
     assert model.training
+
+
+@torch.no_grad()
+def continuation(
+    model: DecoderOnlyTransformer, tokenizer: Tokenizer, example: Story
+) -> tuple[list[int], list[int]]:
+    """What the model writes after the second singing's first syllable, and what stands there."""
+    first, *rest = example.text[example.song].split()
+    before, sung = tokenizer.encode(example.text[: example.repetition.start] + first), []
+    song = tokenizer.encode("".join(f" {syllable}" for syllable in rest))
+    for _ in song:
+        ids = torch.tensor([[tokenizer.end_of_text, *before, *sung]])
+        sung.append(int(model(ids)[0, -1].argmax()))
+    return sung, song
+
+
+def half_memorised(tokenizer: Tokenizer, examples: list[Story]) -> DecoderOnlyTransformer:
+    """A small model that has read the stories often enough to know parts of them."""
+    torch.manual_seed(0)
+    size = {"d_model": 64, "n_heads": 2, "n_layers": 1, "d_ff": 64, "dropout": 0.1}
+    model = DecoderOnlyTransformer(ModelConfig(tokenizer.vocab_size, max_seq_len=144, **size))
+    end = tokenizer.end_of_text
+    rows = [[end, *tokenizer.encode(example.text)] for example in examples]
+    ids = torch.tensor([row + [end] * (144 - len(row)) for row in rows])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for _ in range(30):
+        optimizer.zero_grad()
+        model.loss(ids[:, :-1], ids[:, 1:]).backward()
+        optimizer.step()
+    return model
+
+
+def test_copy_accuracy_equals_one_story_and_one_token_at_a_time() -> None:
+    tokenizer = make_tokenizer("bpe:1024", tokenizer_stories())
+    examples = song_examples(6)
+    model = half_memorised(tokenizer, examples).eval()
+    pairs = [continuation(model, tokenizer, example) for example in examples]
+    right = sum(a == b for sung, song in pairs for a, b in zip(sung, song, strict=True))
+    total = sum(len(song) for _, song in pairs)
+    model.train()
+    assert copy_accuracy(model, tokenizer, examples) == pytest.approx(right / total)
+    assert model.training  # left as it was
+    assert 0 < right < total

@@ -1,4 +1,5 @@
-"""Ctrl-C while a command imports, runs and trains; SIGTERM, and a terminal that is closed."""
+"""Ctrl-C while a command imports, runs and trains; SIGTERM, and a terminal that is closed;
+errors of the machine, in words."""
 
 import ast
 import os
@@ -10,9 +11,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
-from transformer.machine.interruptions import StopRequest
+from transformer.errors import UserError
+from transformer.machine.interruptions import StopRequest, readable_errors
 from transformer.terminal.command_line import INTERRUPTED, run_guarded
 
 COMMANDS = sorted((Path(__file__).parents[2] / "commands").glob("*.py"))
@@ -119,3 +123,32 @@ def test_printing_to_a_terminal_that_is_gone_does_not_keep_from_saving(tmp_path:
     finally:
         process.kill()
     assert saved.read_text() == "saved"
+
+
+def test_too_little_memory_names_the_flag_to_lower() -> None:
+    with pytest.raises(UserError, match="lower --batch-size"), readable_errors():
+        torch.empty(2**55)
+
+
+def test_memory_that_python_lacks_is_explained_too() -> None:
+    with pytest.raises(UserError, match="lower --batch-size"), readable_errors():
+        np.empty(2**60, dtype=np.uint8)
+
+
+def test_a_full_disk_is_named() -> None:
+    with (
+        pytest.raises(UserError, match="the disk is full: make room, then --resume"),
+        readable_errors(),
+        open("/dev/full", "w", buffering=1) as file,
+    ):
+        print("a line of metrics.jsonl", file=file)
+
+
+def test_a_lost_process_is_named() -> None:
+    with pytest.raises(UserError, match="lost contact"), readable_errors():
+        raise RuntimeError("[../gloo/transport/tcp/pair.cc:534] Connection closed by peer")
+
+
+def test_a_bug_stays_a_bug() -> None:
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), readable_errors():
+        torch.ones(2, 2) @ torch.ones(3, 3)

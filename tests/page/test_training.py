@@ -11,7 +11,7 @@ from browser_page import OpenPage
 from torch.nn.functional import cross_entropy
 
 from transformer.runs.model_file import LoadedModel
-from transformer.sharing.page_samples import fineweb_shards
+from transformer.sharing.page import fineweb_shards
 
 PARTS = """
 async ({ sequences, rows }) => {

@@ -14,8 +14,15 @@ from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
 from transformer.model import DecoderOnlyTransformer
 from transformer.runs.model_file import LoadedModel, read_model_file
-from transformer.sharing.page import half, model_script, rank_pairs, read_curve, script
-from transformer.sharing.page_samples import curves, samples
+from transformer.sharing.page import (
+    curves,
+    half,
+    model_script,
+    rank_pairs,
+    read_curve,
+    samples,
+    script,
+)
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from transformer.config import ModelConfig
 from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
 from transformer.model import DecoderOnlyTransformer
-from transformer.runs.model_file import find_model_file, read_model_file
+from transformer.runs.find import find_model_file
+from transformer.runs.model_file import read_model_file
 from transformer.sharing.model_hub import from_pretrained, save_pretrained
 
 BYTES = Tokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)

@@ -15,7 +15,7 @@ from transformer.config import ModelConfig
 from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
 from transformer.model import DecoderOnlyTransformer
-from transformer.runs.model_file import find_model_file, write_model_file
+from transformer.runs.model_file import write_model_file
 from transformer.terminal.command_line import parse_flags, plain_console, run, run_guarded
 from transformer.terminal.progress import Reporter
 from transformer.training.flags import parse
@@ -197,8 +197,3 @@ def test_a_picture_that_cannot_be_saved_is_refused_before_the_work(
         assert message in capsys.readouterr().err
         assert call("interpret", "lens", "nowhere", "--demo", "--save", output) == 2
         assert message in capsys.readouterr().err
-
-
-def test_a_beginner_is_sent_to_the_toy_stories(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"train one first, .* --dataset toy$"):
-        find_model_file(None, tmp_path)

@@ -1,12 +1,21 @@
-"""Ctrl-C, SIGTERM and a closed terminal: finish the step, save, then go."""
+"""What ends a training early: Ctrl-C, SIGTERM and a closed terminal (finish the step, save, then
+go), and the errors of a machine that is out of memory, out of disk or has lost a process.
+
+The first import of every command: nothing at the top of this file may take long to import.
+"""
 
 import os
 import signal
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any
 
+from transformer.errors import UserError
+
 AGAIN = "; Ctrl-C again stops without saving"
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
+LOST_PROCESS = ("connection closed by peer", "connection reset by peer", "gloo", "nccl")
 HANG_UP = getattr(signal, "SIGHUP", None)  # the terminal is gone; Windows has no such signal
 
 
@@ -77,3 +86,40 @@ class StopRequest:
         for number in self._terminals:
             os.dup2(null, number)
         os.close(null)
+
+
+@contextmanager
+def readable_errors() -> Iterator[None]:
+    """What PyTorch and the system raise when the machine is the problem, in words that help.
+
+    Raises:
+        UserError: for a `RuntimeError` that means too little memory, or that another process
+            of the same training is gone; for a full disk, which metrics.jsonl may meet as well
+            as a checkpoint (files.py). All others pass as they are.
+    """
+    import torch  # late: commands import this module before Ctrl-C is settled
+
+    from transformer.machine.files import NO_ROOM
+
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise UserError(
+                "the disk is full: make room, then --resume goes on from the last checkpoint"
+            ) from error
+        raise
+    except (RuntimeError, MemoryError) as error:
+        text = str(error).lower()
+        known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+        if known or any(sign in text for sign in OUT_OF_MEMORY):
+            raise UserError(
+                "out of memory: lower --batch-size and raise --accumulation-steps in turn (the "
+                "training stays the same), or lower --seq-length, --d-model or --n-layers"
+            ) from error
+        if any(sign in text for sign in LOST_PROCESS):
+            raise UserError(
+                f"lost contact with another process of this training ({error}); "
+                "--resume goes on from the last checkpoint"
+            ) from error
+        raise

@@ -23,7 +23,6 @@ from filelock import FileLock, Timeout
 
 from transformer.errors import UserError
 from transformer.machine.files import written_whole
-from transformer.machine.saved_values import read_saved
 
 LONGEST_NAME = 255  # bytes, on almost every file system
 
@@ -94,49 +93,6 @@ def check_name(name: str) -> None:
         return
     shown = repr(name) if len(name) <= 60 else repr(name[:57] + "...")
     raise UserError(f"--name {problem}; it is {shown}")
-
-
-def find(runs_dir: Path, name: str | None, resume: Path | None) -> tuple[RunFolder, Path | None]:
-    """The run to resume, and the checkpoint in it if one was named.
-
-    Raises:
-        UserError: there is none.
-    """
-    if resume is not None:
-        for path in (resume, runs_dir / resume):
-            if (path / "training_state.json").is_file():
-                path = path if path.name else path.resolve()
-                return RunFolder(path.parent), path
-            if (path / "config.json").is_file():
-                return RunFolder(path), None
-        raise UserError(f"--resume {resume}: no run and no checkpoint there")
-    if name is not None:
-        check_name(name)
-        if not (runs_dir / name / "config.json").is_file():
-            raise UserError(f"there is no run {name} in {runs_dir} to resume")
-        return RunFolder(runs_dir / name), None
-    runs = sorted(runs_dir.glob("*/config.json"), key=_last_used)
-    if not runs:
-        raise UserError(f"--resume: there is no run in {runs_dir} yet")
-    return RunFolder(runs[-1].parent), None
-
-
-def find_group(runs_dir: Path, group: str) -> RunFolder | None:
-    """The run that a group of processes was training when torchrun restarted it."""
-    runs = [config for config in runs_dir.glob("*/config.json") if _group(config) == group]
-    return RunFolder(max(runs, key=_last_used).parent) if runs else None
-
-
-def _group(config: Path) -> str | None:
-    try:
-        return read_saved(config).take("group", str)
-    except UserError:
-        return None  # a damaged run is not the one that was being trained
-
-
-def _last_used(config: Path) -> float:
-    files = (config, config.with_name("latest"), config.with_name("metrics.jsonl"))
-    return max(file.stat().st_mtime for file in files if file.exists())
 
 
 def write_whole(path: Path, content: str) -> None:

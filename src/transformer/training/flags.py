@@ -12,7 +12,7 @@ import tyro
 from transformer.errors import UserError
 from transformer.machine.processes import SINGLE, Processes
 from transformer.machine.saved_values import read_saved
-from transformer.runs import run_folder
+from transformer.runs.find import find, find_group
 from transformer.runs.run_folder import RunFolder
 from transformer.terminal.command_line import parse_flags
 from transformer.training.config import TrainingConfig, config_from_json, flag, preset
@@ -61,10 +61,10 @@ def parse(
     check_run_flags(first.run)
     folder, checkpoint, defaults = None, None, preset(first.training)
     if processes.restarts:
-        folder = run_folder.find_group(first.run.runs_dir, processes.group)
+        folder = find_group(first.run.runs_dir, processes.group)
     if folder is None and first.run.resume is not None:
         path = first.run.resume[0] if first.run.resume else None
-        folder, checkpoint = run_folder.find(first.run.runs_dir, first.run.name, path)
+        folder, checkpoint = find(first.run.runs_dir, first.run.name, path)
     if folder is not None:
         defaults = saved_config(folder)
     flags = parse_flags(Flags, args=args, config=markers, default=Flags(RunFlags(), defaults))

@@ -19,7 +19,7 @@ from typing import Any
 from torch import nn
 
 from transformer.config import TrainingConfig
-from transformer.data.batch import Batch, State
+from transformer.data.batch import Batch, BatchSource, State
 from transformer.errors import UserError
 from transformer.evaluation.validation import induction_score, seed_dropout, validation_loss
 from transformer.machine.interruptions import StopRequest
@@ -31,7 +31,6 @@ from transformer.runs.curves import draw_curves
 from transformer.runs.metrics import History, MetricsLog, Record, cut_back, finite, read_metrics
 from transformer.runs.run_folder import RunFolder
 from transformer.terminal.progress import Reporter, describe
-from transformer.training.data_sources import Source
 from transformer.training.optimizer import adamw, set_learning_rate
 from transformer.training.scheduler import Plan, warmup_cosine
 from transformer.training_utils import GradientAccumulator, Update, perplexity, training_status
@@ -52,7 +51,7 @@ class Trainer:
         self,
         config: TrainingConfig,
         plan: Plan,
-        source: Source,
+        source: BatchSource,
         objective: nn.Module,
         model: DecoderOnlyTransformer,
         folder: RunFolder,
@@ -129,7 +128,7 @@ class Trainer:
             try:
                 reason = self._loop(stop)
             finally:
-                getattr(self.source, "close", lambda: None)()  # ends downloads
+                self.source.close()  # ends downloads
         if is_main:
             self._draw()
         return reason

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from transformer.config import TrainingConfig
 from transformer.data.batch import IGNORED
 from transformer.data.bpe import make_tokenizer
 from transformer.data.tokenizer import Tokenizer
@@ -21,6 +22,7 @@ from transformer.data.toy.words import (
 )
 from transformer.errors import UserError
 from transformer.training.presets import TOY
+from transformer.training.start import make_plan
 
 
 @pytest.fixture(scope="module")
@@ -167,3 +169,9 @@ def test_the_floor_is_the_entropy_of_the_grammar(source: ToyStoriesSource) -> No
     """About 63.3 nats in 116.0 tokens; these stories agree within sampling error."""
     assert source.floor is not None
     assert math.isclose(source.floor, 63.3 / 116.0, rel_tol=0.01)
+
+
+def test_a_pass_of_unknown_length_is_no_epoch(tokenizer: Tokenizer) -> None:
+    source = ToyStoriesSource(tokenizer, seq_length=160, eval_tokens=1)
+    with pytest.raises(UserError, match=r"--tokens-per-epoch None.*--dataset toy.*give a number"):
+        make_plan(TrainingConfig(dataset="toy", tokens_per_epoch=None), source)

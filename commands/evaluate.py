@@ -124,8 +124,7 @@ def on_source(loaded: LoadedModel, source: BatchSource, batch_size: int) -> dict
     try:
         judged = evaluate(loaded.model, source, tokenizer=loaded.tokenizer, batch_size=batch_size)
     finally:
-        if isinstance(source, FineWebSource):
-            source.close()
+        source.close()
     floor = {} if source.floor is None else {"floor": source.floor}
     return as_figures(judged) | floor
 

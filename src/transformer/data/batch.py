@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
 from transformer.machine.saved_values import Saved
 
@@ -49,12 +50,20 @@ class Batch:
 class BatchSource(Protocol):
     """Toy stories, text files and FineWeb all look like this to the trainer."""
 
+    tokenizer: Tokenizer
+    """Made the ids of the batches."""
+
     fingerprint: str
     """Identifies data, split, tokenizer, sequence length and seed: a saved state is only
     valid for the source with the same fingerprint."""
 
     floor: float | None
     """The best possible validation loss in nats per token, where it is known."""
+
+    @property
+    def tokens_per_epoch(self) -> int | None:
+        """The tokens of one pass where the data has an end, else None."""
+        ...
 
     def train_batches(
         self, *, batch_size: int, rank: int = 0, world_size: int = 1, state: State | None = None
@@ -71,4 +80,8 @@ class BatchSource(Protocol):
         self, *, batch_size: int, rank: int = 0, world_size: int = 1
     ) -> Iterator[Batch]:
         """Finite and the same every time; the last batch may hold fewer rows."""
+        ...
+
+    def close(self) -> None:
+        """End whatever works in the background, such as a download."""
         ...

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Protocol
 
 from transformer.data.batch import BatchSource
 from transformer.data.bpe import make_tokenizer
@@ -12,15 +11,9 @@ from transformer.data.tokenizer import Tokenizer, load_tokenizer
 from transformer.training.config import TrainingConfig
 
 
-class Source(BatchSource, Protocol):
-    """A `BatchSource` and the tokenizer that made its ids."""
-
-    tokenizer: Tokenizer
-
-
 def open_source(
     config: TrainingConfig, tokenizer_file: Path, notify: Callable[[str], None] = print
-) -> Source:
+) -> BatchSource:
     """The data set of `config`.
 
     A run keeps its tokenizer: if `tokenizer_file` is there it is used, else the one that
@@ -36,7 +29,7 @@ def open_source(
             return _fineweb(config, tokenizer_file, notify)
 
 
-def _toy(config: TrainingConfig, tokenizer_file: Path) -> Source:
+def _toy(config: TrainingConfig, tokenizer_file: Path) -> BatchSource:
     from transformer.data.toy.source import ToyStoriesSource, tokenizer_stories
 
     tokenizer = _kept(tokenizer_file) or make_tokenizer(config.tokenizer, tokenizer_stories())
@@ -50,7 +43,7 @@ def _toy(config: TrainingConfig, tokenizer_file: Path) -> Source:
     )
 
 
-def _text(config: TrainingConfig, tokenizer_file: Path) -> Source:
+def _text(config: TrainingConfig, tokenizer_file: Path) -> BatchSource:
     corpus = TextCorpus(config.text, config.text_column)
     tokenizer = _kept(tokenizer_file)
     tokenizer = tokenizer or make_tokenizer(config.tokenizer, corpus.documents("train"))
@@ -65,7 +58,9 @@ def _text(config: TrainingConfig, tokenizer_file: Path) -> Source:
     )
 
 
-def _fineweb(config: TrainingConfig, tokenizer_file: Path, notify: Callable[[str], None]) -> Source:
+def _fineweb(
+    config: TrainingConfig, tokenizer_file: Path, notify: Callable[[str], None]
+) -> BatchSource:
     from transformer.fineweb_dataset import FineWebConfig, FineWebSource, training_texts
 
     names = {field.name for field in fields(FineWebConfig)} & vars(config).keys()

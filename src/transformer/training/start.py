@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from transformer.config import ModelConfig
+from transformer.data.batch import BatchSource
 from transformer.errors import UserError
 from transformer.loss import LossModule
 from transformer.machine.device import Machine
@@ -25,7 +26,7 @@ from transformer.runs.run_folder import RunFolder, write_json
 from transformer.terminal.progress import Reporter
 from transformer.training import new_run
 from transformer.training.config import TrainingConfig, config_to_json
-from transformer.training.data_sources import Source, open_source
+from transformer.training.data_sources import open_source
 from transformer.training.flags import Flags
 from transformer.training.memory import check_training
 from transformer.training.parallel import wrap_parallel
@@ -97,11 +98,20 @@ def opened(flags: Flags, resumed: RunFolder | None, processes: Processes) -> Ite
         yield RunFolder(Path(processes.share("")))
 
 
-def make_plan(config: TrainingConfig, source: Source, schedule_steps: int | None = None) -> Plan:
-    """Steps of an epoch and of the training; `schedule_steps` is that of a resumed run."""
-    tokens = config.tokens_per_epoch
-    if tokens is None:  # one pass, where the data has an end
-        tokens = getattr(source, "tokens_per_epoch", 100_000_000)
+def make_plan(
+    config: TrainingConfig, source: BatchSource, schedule_steps: int | None = None
+) -> Plan:
+    """Steps of an epoch and of the training; `schedule_steps` is that of a resumed run.
+
+    Raises:
+        UserError: an epoch is one pass, but its length is unknown.
+    """
+    tokens = config.tokens_per_epoch or source.tokens_per_epoch
+    if tokens is None:
+        raise UserError(
+            f"--tokens-per-epoch None means one pass, but nobody knows how many tokens one pass of "
+            f"--dataset {config.dataset} has; give a number, such as 100000000"
+        )
     steps_per_epoch = -(-tokens // config.tokens_per_step)
     total = config.steps or config.epochs * steps_per_epoch
     return Plan(steps_per_epoch, total, schedule_steps or total)

@@ -18,7 +18,7 @@ from typing import Any
 
 from torch import nn
 
-from transformer.data.batch import Batch, State
+from transformer.data.batch import Batch, BatchSource, State
 from transformer.errors import UserError
 from transformer.evaluation.validation import induction_score, validation_loss
 from transformer.machine.interruptions import StopRequest
@@ -31,7 +31,6 @@ from transformer.runs.metrics import History, MetricsLog, Record, cut_back, fini
 from transformer.runs.run_folder import RunFolder
 from transformer.terminal.progress import Reporter, describe
 from transformer.training.config import TrainingConfig
-from transformer.training.data_sources import Source
 from transformer.training.optimizer import adamw, set_learning_rate
 from transformer.training.parallel import seed_dropout
 from transformer.training.scheduler import Plan, warmup_cosine
@@ -53,7 +52,7 @@ class Trainer:
         self,
         config: TrainingConfig,
         plan: Plan,
-        source: Source,
+        source: BatchSource,
         loss_module: nn.Module,
         model: DecoderOnlyTransformer,
         folder: RunFolder,
@@ -130,7 +129,7 @@ class Trainer:
             try:
                 reason = self._loop(stop)
             finally:
-                getattr(self.source, "close", lambda: None)()  # ends downloads
+                self.source.close()  # ends downloads
         if is_main:
             self._draw()
         return reason

@@ -20,7 +20,8 @@ from transformer.data.toy.words import (
     SONG_SYLLABLES,
 )
 from transformer.errors import UserError
-from transformer.training.config import TOY
+from transformer.training.config import TOY, TrainingConfig
+from transformer.training.start import make_plan
 
 
 @pytest.fixture(scope="module")
@@ -167,3 +168,9 @@ def test_the_floor_is_the_entropy_of_the_grammar(source: ToyStoriesSource) -> No
     """About 63.3 nats in 116.0 tokens; these stories agree within sampling error."""
     assert source.floor is not None
     assert math.isclose(source.floor, 63.3 / 116.0, rel_tol=0.01)
+
+
+def test_a_pass_of_unknown_length_is_no_epoch(tokenizer: Tokenizer) -> None:
+    source = ToyStoriesSource(tokenizer, seq_length=160, eval_tokens=1)
+    with pytest.raises(UserError, match=r"--tokens-per-epoch None.*--dataset toy.*give a number"):
+        make_plan(TrainingConfig(dataset="toy", tokens_per_epoch=None), source)

@@ -165,6 +165,9 @@ class TextFilesSource:
             targets = targets if own else np.full_like(targets, IGNORED)
             yield to_batch(zip(inputs, targets, strict=True), {"fingerprint": self.fingerprint})
 
+    def close(self) -> None:
+        """Nothing works in the background."""
+
 
 def find_text_files(path: Path) -> list[Path]:
     """The file itself, or all text files in a folder and below (not the hidden ones).

@@ -59,6 +59,8 @@ class ToyStoriesSource:
         UserError: a story does not fit.
     """
 
+    tokens_per_epoch: int | None = None  # there is always one more story
+
     def __init__(
         self,
         tokenizer: Tokenizer,
@@ -106,6 +108,9 @@ class ToyStoriesSource:
             own, following = rank_rows(start, batch_size, rank, world_size)
             rows = self._validation[own.start : own.stop]
             yield to_batch(rows or [self._padded([])], {"next": following})
+
+    def close(self) -> None:
+        """Nothing works in the background."""
 
     def _training_order(self, start: int) -> Iterator[tuple[str, int]]:
         """Texts from place `start` on, each with the place of its successor."""

@@ -51,10 +51,8 @@ first shard is built, then no more waiting. `commands/test_fineweb.py` shows all
 """
 
 import os
-import sys
 from collections.abc import Iterator
-from dataclasses import astuple, replace
-from types import FrameType
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -69,6 +67,7 @@ from transformer.data.fineweb.block_stream import Rows, group_rows
 from transformer.data.fineweb.cached_dataset import ShardedText
 from transformer.data.fineweb.hub_dataset import FineWebConfig, Split, training_texts
 from transformer.data.fineweb.retry import Notify, log_notice
+from transformer.data.fineweb.shared_start import SharedStart
 from transformer.data.tokenizer import Tokenizer, load_tokenizer
 from transformer.errors import UserError
 
@@ -155,12 +154,21 @@ class FineWebDataset(IterableDataset[tuple[Tensor, Tensor]]):
 
     >>> loader = DataLoader(FineWebDataset("train"), batch_size=32)      # doctest: +SKIP
 
-    Iterating runs through one epoch; iterating again goes on with the next one (validation: with
-    the same one). The order of the pairs is one and the same, alone, in any number of loader
-    workers, and over all ranks: with N ranks and batches of B, rank r has rows r·B … of each
-    N·B consecutive sequences. The trainer uses `FineWebSource`, whose batches are these.
+    With several loader workers, let the data set make the batches (B, T): only then can workers
+    take turns batch by batch, and the order is the same for any number of them.
+
+    >>> dataset = FineWebDataset("train", batch_size=32)                 # doctest: +SKIP
+    >>> loader = DataLoader(dataset, batch_size=None, num_workers=2)     # doctest: +SKIP
+
+    (A data set is not told the batch size of its loader. Without `batch_size`, N workers take
+    turns pair by pair: each pair still comes exactly once, but a batch holds every N-th pair.)
+
+    Iterating runs through one epoch; iterating again continues with the next one (validation:
+    with the same one). With N ranks and batches of B, rank r has rows r·B … of each N·B
+    consecutive sequences. The trainer uses `FineWebSource`, whose batches are these.
 
     Args:
+        batch_size: yield batches of so many pairs instead of single pairs.
         settings: fields of `FineWebConfig`, such as `tokens_per_epoch` or `cache_dir`.
         rank, world_size: of this process; by default those of `torch.distributed`, if it is
             initialised by now.
@@ -174,6 +182,7 @@ class FineWebDataset(IterableDataset[tuple[Tensor, Tensor]]):
         split: Split = "train",
         config: FineWebConfig | None = None,
         *,
+        batch_size: int | None = None,
         tokenizer: Tokenizer | None = None,
         seq_length: int = 128,
         seed: int = 0,
@@ -182,8 +191,11 @@ class FineWebDataset(IterableDataset[tuple[Tensor, Tensor]]):
         notify: Notify = log_notice,
         **settings: Any,
     ) -> None:
+        if batch_size is not None and batch_size < 1:
+            raise UserError(f"batch_size must be at least 1, but is {batch_size}")
         grouped = dist.is_available() and dist.is_initialized()
         self.split = split
+        self.batch_size = batch_size
         self.tokenizer = tokenizer or load_tokenizer("p50k_base")
         self.config = replace(config or FineWebConfig(), **settings)
         self.seq_length = seq_length
@@ -194,43 +206,43 @@ class FineWebDataset(IterableDataset[tuple[Tensor, Tensor]]):
         self.text.split(split)
         self._process = os.getpid()
         self.fingerprint = self.text.fingerprint(split, seq_length, seed)
-        # Where the next iteration starts, and whether loader workers iterate; shared with them.
-        self._shared = torch.zeros(6, dtype=torch.int64)
-        self._shared.share_memory_()  # type: ignore[no-untyped-call]
+        self._start = SharedStart()
         self._here = Position()
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        self._here = self._start.begin()  # now, and not when the first pair is asked for
+        return self._iterate(self._here)
+
+    def _iterate(self, start: Position) -> Iterator[tuple[Tensor, Tensor]]:
         worker = get_worker_info()
         number, n_workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        self._shared[5] = worker is not None
-        start = self._here = Position(*self._shared[:5].tolist())
-        # A loader asks for batch n from worker n mod W. Only its frame knows how long a batch is.
-        rows_per_batch = _rows_asked_for(sys._getframe(1))
         passes, limit = self._limits(start)
         text = self._text()
         groups = group_rows(
             text.stream(self.split, start, self.seed, passes=passes),
             start,
-            rows_per_batch * self.world_size,
+            (self.batch_size or 1) * self.world_size,
             self.seq_length,
             limit=limit,
             on_visit=text.build_around,
         )
         for n, rows in enumerate(groups):
-            if n % n_workers == number:
-                yield from self._pairs(rows)
             self._here = rows.position
+            first, last = (len(rows) * r // self.world_size for r in (self.rank, self.rank + 1))
+            if n % n_workers == number and first < last:  # else another worker's, or no row left
+                inputs, targets = map(torch.from_numpy, rows.cut(first, last, self.seq_length))
+                yield (inputs, targets) if self.batch_size else (inputs[0], targets[0])
         if passes is not None:
             self._here = Position(passes, seen=self._here.seen)
-        self._shared[:5] = _to_tensor(self._here if self.split == "train" else Position())
+        self._start.end(self._here if self.split == "train" else Position())
 
     def state_dict(self) -> State:
-        """The place after the last pair, to go on from with `load_state_dict`.
+        """The place after the last pair, to continue from with `load_state_dict`.
 
         Raises:
             UserError: loader workers iterate; their reading ahead hides which pair was used last.
         """
-        if self._shared[5] and get_worker_info() is None:
+        if self._start.is_of_workers and get_worker_info() is None:
             raise UserError(
                 "with DataLoader workers the data set cannot know which pair was used last; use "
                 "num_workers=0, or FineWebSource, whose batches carry their position"
@@ -238,25 +250,13 @@ class FineWebDataset(IterableDataset[tuple[Tensor, Tensor]]):
         return {"fingerprint": self.fingerprint, **self._here.to_state()}
 
     def load_state_dict(self, state: State) -> None:
-        """The next iteration goes on from there to the end of that epoch.
+        """The next iteration runs from there to the end of that epoch.
 
         Raises:
             UserError: the state is of other data, another split, seed or sequence length.
         """
         self._here = position_of(state, self.fingerprint)
-        self._shared[:5] = _to_tensor(self._here)
-        self._shared[5] = 0
-
-    def _pairs(self, rows: Rows) -> Iterator[tuple[Tensor, Tensor]]:
-        """This rank's share of a global batch, row by row."""
-        start, stop = (len(rows) * r // self.world_size for r in (self.rank, self.rank + 1))
-        if start == stop:
-            return
-        inputs, targets = map(torch.from_numpy, rows.cut(start, stop, self.seq_length))
-        for row in range(stop - start):
-            if row == stop - start - 1:
-                self._here = rows.position
-            yield inputs[row], targets[row]
+        self._start.move(self._here)
 
     def _limits(self, start: Position) -> tuple[int | None, int | None]:
         """(passes, sequences) after which an iteration from `start` ends."""
@@ -279,18 +279,3 @@ class FineWebDataset(IterableDataset[tuple[Tensor, Tensor]]):
 
 def _sequences(tokens: int | None, seq_length: int) -> int | None:
     return None if tokens is None else -(-tokens // seq_length)
-
-
-def _to_tensor(position: Position) -> Tensor:
-    return torch.tensor(astuple(position), dtype=torch.int64)
-
-
-def _rows_asked_for(frame: FrameType) -> int:
-    """The batch size of the loader that calls from `frame`, 1 if it is none.
-
-    A loader collects each batch with a call of its fetcher, whose argument is the batch's list
-    of indices (all None for an iterable data set). Nothing else tells a data set the batch size,
-    and without it several workers could not agree on the order.
-    """
-    asked = frame.f_locals.get("possibly_batched_index")
-    return max(1, len(asked)) if isinstance(asked, list) else 1

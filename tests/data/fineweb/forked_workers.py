@@ -34,11 +34,11 @@ def main(hub: str, cache: Path, starts: int) -> None:
     for number in range(3):
         threading.Thread(target=keep_asking, args=(source, number), daemon=True).start()
     config = FineWebConfig(hub_endpoint=hub, cache_dir=cache / "loaded", tokens_per_epoch=PAIRS * T)
-    dataset = FineWebDataset("validation", config, seq_length=T)
-    expected = torch.stack([inputs for inputs, _ in dataset])
+    dataset = FineWebDataset("validation", config, seq_length=T, batch_size=4)
+    expected = torch.cat([inputs for inputs, _ in dataset])
     for _ in range(starts):
         next(batches)
-        loader = DataLoader(dataset, 4, num_workers=2, multiprocessing_context="fork")
+        loader = DataLoader(dataset, None, num_workers=2, multiprocessing_context="fork")
         assert torch.equal(torch.cat([inputs for inputs, _ in loader]), expected)
     print(f"{starts} starts")
 

@@ -1,6 +1,7 @@
 """The stream of FineWeb against a plain reading of the same files: order, split, resume."""
 
 import random
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -26,6 +27,7 @@ from processes import CONTEXT
 from torch.utils.data import DataLoader
 
 from transformer.data.batch import IGNORED, Batch
+from transformer.data.fineweb.block_order import Position
 from transformer.data.tokenizer import load_tokenizer
 from transformer.errors import UserError
 from transformer.fineweb_dataset import FineWebConfig, FineWebDataset, FineWebSource
@@ -85,14 +87,24 @@ def test_two_ranks_share_the_same_global_batches(config: FineWebConfig) -> None:
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "workers", "epochs"),
-    [(8, 0, 3), (8, 1, 1), pytest.param(8, 4, 2, marks=pytest.mark.slow), (None, 4, 1)],
+    ("own_size", "batch_size", "workers", "epochs"),
+    [
+        *[(None, 8, 0, 3), (None, 8, 1, 1), (None, None, 4, 1), (8, None, 0, 3), (8, None, 2, 2)],
+        pytest.param(8, None, 4, 2, marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_any_data_loader_yields_the_one_order(
-    config: FineWebConfig, folder: Path, batch_size: int | None, workers: int, epochs: int
+    config: FineWebConfig,
+    folder: Path,
+    own_size: int | None,
+    batch_size: int | None,
+    workers: int,
+    epochs: int,
 ) -> None:
-    dataset = FineWebDataset("train", config, seq_length=T, tokens_per_epoch=100 * T)
+    dataset = FineWebDataset(
+        "train", config, batch_size=own_size, seq_length=T, tokens_per_epoch=100 * T
+    )
     expected = stack(list(reference(folder, dataset.text.train, T, "train", 0)))
     for epoch in range(epochs):  # each goes on where the one before it ended
         context = CONTEXT if workers else None
@@ -108,13 +120,52 @@ def test_data_loaders_of_two_ranks_share_the_order(config: FineWebConfig, folder
     halves = []
     for rank in (0, 1):
         dataset = FineWebDataset(
-            "train", config, seq_length=T, tokens_per_epoch=160 * T, rank=rank, world_size=2
+            "train",
+            replace(config, tokens_per_epoch=160 * T),
+            batch_size=4,
+            seq_length=T,
+            rank=rank,
+            world_size=2,
         )
-        loader = DataLoader(dataset, 4, num_workers=2, multiprocessing_context=CONTEXT)
+        loader = DataLoader(dataset, None, num_workers=2, multiprocessing_context=CONTEXT)
         halves.append([inputs for inputs, _ in loader])
     got = torch.cat([half for pair in zip(*halves, strict=True) for half in pair]).numpy()
     expected = stack(list(islice(reference(folder, dataset.text.train, T, "train", 0), 160)))
     assert np.array_equal(got, expected[:, 0])
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+def test_workers_that_deal_single_pairs_yield_each_pair_once(config: FineWebConfig) -> None:
+    dataset = FineWebDataset("train", config, seq_length=T, tokens_per_epoch=100 * T)
+    expected = [inputs.tolist() for inputs, _ in dataset]
+    dataset.load_state_dict({**dataset.state_dict(), **Position().to_state()})
+    loader = DataLoader(dataset, 8, num_workers=2, multiprocessing_context=CONTEXT)
+    got = [row.tolist() for inputs, _ in loader for row in inputs]
+    assert sorted(got) == sorted(expected)
+
+
+def late(worker: int) -> None:
+    time.sleep(3 * worker)
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_a_worker_that_begins_after_another_has_ended_is_in_the_same_epoch(
+    config: FineWebConfig, persistent: bool
+) -> None:
+    settings = replace(config, tokens_per_epoch=16 * T)
+    dataset = FineWebDataset("train", settings, batch_size=8, seq_length=T)
+    expected = torch.cat([inputs for _ in range(2) for inputs, _ in dataset])
+    dataset.load_state_dict({**dataset.state_dict(), **Position().to_state()})
+    loader = DataLoader(
+        dataset,
+        None,
+        num_workers=2,
+        worker_init_fn=late,
+        persistent_workers=persistent,
+        multiprocessing_context=CONTEXT,
+    )
+    got = torch.cat([inputs for _ in range(2) for inputs, _ in loader])
+    assert torch.equal(got, expected)
 
 
 def test_every_token_of_both_splits_is_a_target_exactly_once(
@@ -280,6 +331,7 @@ def test_the_state_of_a_data_set_read_by_loader_workers_is_refused(config: FineW
         ({"repo": "HuggingFaceFW/missing"}, "401"),
         ({"repo": "fineweb"}, "OWNER/NAME"),
         ({"workers": -1}, "workers must be at least 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"tokens_per_epoch": 0}, "tokens_per_epoch must be at least 1"),
     ],
 )

@@ -8,10 +8,7 @@ from torch import nn
 from torch.distributed.fsdp import FSDPModule
 
 from transformer.data.batch import IGNORED, BatchSource
-from transformer.data.tokenizer import Tokenizer
-from transformer.interpretability.songs import song_induction_score
 from transformer.machine.processes import Processes
-from transformer.model import DecoderOnlyTransformer
 
 
 def seed_dropout(seed: int, step: int, micro_batch: int) -> None:
@@ -52,9 +49,3 @@ def validation_loss(
         objective.reshard()  # else the whole weights stay, and a checkpoint misses the pieces
     tokens = processes.sum(asked)
     return processes.sum(total) / tokens if tokens else math.nan
-
-
-def induction_score(model: DecoderOnlyTransformer, tokenizer: Tokenizer) -> float | None:
-    """How well the model's best copying head copies songs; see interpretability/songs.py."""
-    best = song_induction_score(model, tokenizer)
-    return None if best is None else best.score

@@ -8,6 +8,7 @@ from torch import nn
 from torch.distributed.fsdp import FSDPModule
 
 from transformer.data.batch import IGNORED, BatchSource
+from transformer.generation import evaluating
 from transformer.machine.processes import Processes
 
 
@@ -35,16 +36,14 @@ def validation_loss(
     and a mean of batch means would give its tokens more say.
     """
     total, asked = 0.0, 0
-    was_training = objective.training
-    objective.eval()
     batches = source.validation_batches(
         batch_size=batch_size, rank=processes.rank, world_size=processes.world_size
     )
-    for batch in batches:
-        n = int((batch.targets != IGNORED).sum())
-        loss = objective(batch.inputs.to(device), batch.targets.to(device))
-        total, asked = total + float(loss) * n, asked + n
-    objective.train(was_training)
+    with evaluating(objective):
+        for batch in batches:
+            n = int((batch.targets != IGNORED).sum())
+            loss = objective(batch.inputs.to(device), batch.targets.to(device))
+            total, asked = total + float(loss) * n, asked + n
     if isinstance(objective, FSDPModule):
         objective.reshard()  # else the whole weights stay, and a checkpoint misses the pieces
     tokens = processes.sum(asked)

@@ -144,7 +144,7 @@ def steps(
     generators = _generators(seed, len(texts))
     reader = Reader(model, len(texts), use_cache)
     ended: dict[int, int] = {}  # row -> the stop id it ended with
-    with evaluation_mode(model):
+    with evaluating(model):
         for _ in range(max_new_tokens):
             logits = reader.next_logits(texts)  # (B, V)
             history = _history(texts, settings, logits.device)
@@ -239,7 +239,7 @@ def stream(
 
 
 @contextmanager
-def evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
     """No dropout inside; afterwards the model is in the mode it was in."""
     was_training = model.training
     model.eval()

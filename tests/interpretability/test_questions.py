@@ -14,15 +14,16 @@ from training_tools import load_command
 
 from transformer.config import ModelConfig
 from transformer.data.bpe import make_tokenizer
-from transformer.data.tokenizer import Tokenizer
+from transformer.data.tokenizer import Tokenizer, load_tokenizer
 from transformer.data.toy.source import tokenizer_stories
+from transformer.data.toy.stories import song_examples
 from transformer.errors import UserError
 from transformer.interpretability import questions
 from transformer.interpretability.logit_lens import logit_lens
 from transformer.interpretability.patching import PromptPair, sweep
 from transformer.interpretability.prompts import demo_pair, demo_prompt, encode_pair, encode_prompt
 from transformer.interpretability.report import Grid, Report, print_report, save_report
-from transformer.interpretability.songs import demo_songs
+from transformer.interpretability.songs import copy_accuracy, demo_songs, sings
 from transformer.model import DecoderOnlyTransformer
 from transformer.runs.model_file import LoadedModel, write_model_file
 
@@ -75,6 +76,20 @@ def test_the_reports_hold_what_the_measurements_say(
     pair = PromptPair(ids[0], corrupted, int(ids[0, -1]), int(corrupted[-1]))
     report = questions.ask_patch(model, tokenizer, pair, ["residual"])
     assert report.grids[0].values == sweep(model, pair, "residual").T.tolist()
+
+
+def test_induction_says_how_well_a_model_of_songs_copies(
+    model: DecoderOnlyTransformer, tokenizer: Tokenizer
+) -> None:
+    songs = demo_songs(tokenizer, 256)
+    *heads, copies = questions.ask_induction(model, tokenizer, songs).lines
+    share = copy_accuracy(model, tokenizer, song_examples(500))
+    assert len(heads) == 2
+    assert copies == (
+        f"Given its first syllable, the model copies {share:.1%} of the second singing right "
+        "(500 held-out stories)"
+    )
+    assert not sings(load_tokenizer("p50k_base"))  # it cuts syllables: another question
 
 
 def test_ablation_reports_the_rise_in_each_part(

@@ -30,7 +30,7 @@ from torch.nn import functional as F
 from transformer.data.batch import IGNORED, BatchSource
 from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
-from transformer.generation import evaluation_mode
+from transformer.generation import evaluating
 from transformer.model import DecoderOnlyTransformer
 
 ROWS = 256  # positions whose logits, (ROWS, V), are held at once
@@ -115,7 +115,7 @@ def score_tokens(
         (B, T) float32 (float64 for a float64 model), 0 where IGNORED; and (B, T) bool.
     """
     weight = model.token_embedding.weight
-    with evaluation_mode(model):
+    with evaluating(model):
         hidden = model.hidden_states(ids.to(weight.device)).flatten(0, 1)  # (B·T, D)
     scores, firsts = [], []
     all_wanted = targets.flatten().to(weight.device)  # (B·T,)

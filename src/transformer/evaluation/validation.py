@@ -7,10 +7,8 @@ from torch import nn
 from torch.distributed.fsdp import FSDPModule
 
 from transformer.data.batch import IGNORED, BatchSource
-from transformer.data.tokenizer import Tokenizer
-from transformer.interpretability.songs import song_induction_score
+from transformer.generation import evaluating
 from transformer.machine.processes import Processes
-from transformer.model import DecoderOnlyTransformer
 
 
 @torch.no_grad()
@@ -27,23 +25,15 @@ def validation_loss(
     and a mean of batch means would give its tokens more say.
     """
     total, asked = 0.0, 0
-    was_training = objective.training
-    objective.eval()
     batches = source.validation_batches(
         batch_size=batch_size, rank=processes.rank, world_size=processes.world_size
     )
-    for batch in batches:
-        n = int((batch.targets != IGNORED).sum())
-        loss = objective(batch.inputs.to(device), batch.targets.to(device))
-        total, asked = total + float(loss) * n, asked + n
-    objective.train(was_training)
+    with evaluating(objective):
+        for batch in batches:
+            n = int((batch.targets != IGNORED).sum())
+            loss = objective(batch.inputs.to(device), batch.targets.to(device))
+            total, asked = total + float(loss) * n, asked + n
     if isinstance(objective, FSDPModule):
         objective.reshard()  # else the whole weights stay, and a checkpoint misses the pieces
     tokens = processes.sum(asked)
     return processes.sum(total) / tokens if tokens else math.nan
-
-
-def induction_score(model: DecoderOnlyTransformer, tokenizer: Tokenizer) -> float | None:
-    """How well the model's best copying head copies songs; see interpretability/songs.py."""
-    best = song_induction_score(model, tokenizer)
-    return None if best is None else best.score

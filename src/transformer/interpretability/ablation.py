@@ -23,7 +23,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from transformer.data.batch import IGNORED
-from transformer.interpretability.hooks import Edit, evaluating, record, replacing
+from transformer.generation import evaluating
+from transformer.interpretability.hooks import Edit, record, replacing
 from transformer.model import DecoderOnlyTransformer
 
 Kind = Literal["zero", "mean"]

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from transformer.errors import UserError
+from transformer.generation import evaluating
 from transformer.model import DecoderOnlyTransformer
 
 Edit = Callable[[Tensor], Tensor]
@@ -128,14 +129,3 @@ def record(
     with evaluating(model), replacing(model, {name: keep(name) for name in names}):
         model(ids)
     return recorded
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode (no dropout) for the length of the `with`."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)

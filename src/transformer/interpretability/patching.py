@@ -32,7 +32,8 @@ import torch
 from torch import Tensor
 
 from transformer.errors import UserError
-from transformer.interpretability.hooks import Edit, evaluating, record, replacing
+from transformer.generation import evaluating
+from transformer.interpretability.hooks import Edit, record, replacing
 from transformer.model import DecoderOnlyTransformer
 
 Site = Literal["residual", "residual_middle", "attention.output", "feed_forward.output"]

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from transformer.data.batch import IGNORED
 from transformer.data.tokenizer import Tokenizer
+from transformer.data.toy.stories import song_examples
 from transformer.errors import UserError
 from transformer.interpretability.ablation import Kind, replacements, token_losses
 from transformer.interpretability.attention_patterns import chance_scores, pattern_scores
@@ -24,11 +25,13 @@ from transformer.interpretability.induction import (
 from transformer.interpretability.logit_lens import LogitLens, logit_lens
 from transformer.interpretability.patching import PromptPair, Site, sweep, sweep_heads
 from transformer.interpretability.report import Grid, Report
+from transformer.interpretability.songs import copy_accuracy, sings
 from transformer.model import DecoderOnlyTransformer
 
 LAST_POSITIONS = 16  # of a long prompt, how many are printed
 LARGEST_CONTRIBUTIONS = 15
 FAVOURITES = 3
+COPIED_SONGS = 500
 SMALLEST_SHOWN = 0.02  # of the recovered logit difference
 PATTERNS = ("previous_token", "first_token", "current_token", "same_token", "uniform", "entropy")
 
@@ -72,9 +75,8 @@ def ask_lens(model: DecoderOnlyTransformer, tokenizer: Tokenizer, ids: Tensor) -
         note="How far a layer's reading still is from the output.",
     )
     first, second = lens.top_ids[-1, -1].tolist()
-    return Report(
-        "Logit lens", [], [top, distance, _contributions(model, tokenizer, ids, first, second)]
-    )
+    written = _contributions(model, tokenizer, ids, first, second)
+    return Report("Logit lens", [], [top, distance, written])
 
 
 def _lens_texts(lens: LogitLens, tokenizer: Tokenizer) -> list[list[str]]:
@@ -170,20 +172,15 @@ def _one_head(
         ],
         medium="terminal",
     )
-    whole = Grid(
-        f"Attention of {name}: queries down, keys across",
-        positions,
-        positions,
-        matrix.tolist(),
-        medium="picture",
-    )
+    title = f"Attention of {name}: queries down, keys across"
+    whole = Grid(title, positions, positions, matrix.tolist(), medium="picture")
     return [favourites, whole]
 
 
 def ask_induction(
     model: DecoderOnlyTransformer, tokenizer: Tokenizer, songs: Repeats | None
 ) -> Report:
-    """Induction, duplicate-token and copying scores on random tokens and on repeated songs."""
+    """Every head's scores on random tokens and on repeated songs; how well the model copies."""
     length = fitting_length(model.config.max_seq_len, tokenizer.vocab_size)
     random = repeated_random_tokens(tokenizer.vocab_size, tokenizer.end_of_text, length)
     kinds = {f"{length} random tokens, twice": random}
@@ -197,20 +194,25 @@ def ask_induction(
         columns = [scores, duplicate_token_scores(weights, repeats), copying]
         values = torch.stack([column.flatten() for column in columns], dim=1).tolist()
         even = chance(repeats)
-        grids.append(
-            Grid(
-                name,
-                [*_head_names(model), "chance"],
-                ["induction", "duplicate token", "copying"],
-                [*values, [even, even, float("nan")]],
-                note="Copying, -1 to 1, follows the direct path only: low, with high induction, it "
-                "means that later layers turn what the head fetched into the token.",
-            )
+        grid = Grid(
+            name,
+            [*_head_names(model), "chance"],
+            ["induction", "duplicate token", "copying"],
+            [*values, [even, even, float("nan")]],
+            note="Copying, -1 to 1, follows the direct path only: low, with high induction, it "
+            "means that later layers turn what the head fetched into the token.",
         )
+        grids.append(grid)
         best = best_head(scores)
         lines.append(
             f"{name}: best head {best.layer}.{best.head} with an induction score of "
             f"{best.score:.2f} (chance {even:.2f})"
+        )
+    if songs is not None and sings(tokenizer):
+        share = copy_accuracy(model, tokenizer, song_examples(COPIED_SONGS))
+        lines.append(
+            f"Given its first syllable, the model copies {share:.1%} of the second singing right "
+            f"({COPIED_SONGS} held-out stories)"
         )
     return Report("Induction heads", lines, grids)
 

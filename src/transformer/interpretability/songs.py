@@ -1,32 +1,35 @@
-"""The induction score where such a head was learned: on songs in toy stories.
+"""Does the model copy the song that it has read, and which head finds the way? Toy stories tell.
 
     … To say thank you, he sang: la zim ri du ba! … So Tambo sang it back: zim ri du ba!
                                  first singing                             second singing
 
 A song's syllables are made up anew in each story, and the second singing starts at a random one,
 so nothing but the syllable just sung and the first singing tell how it goes on. The trainer logs
-the best head's score at every evaluation: the curve shows
-when the head is born, and the loss drops with it.
+the best head's induction score on songs at every evaluation: the curve shows when the head is
+born, and the loss drops with it. `copy_accuracy` says what becomes of it: how much of the second
+singing the model writes right.
 """
 
 from collections.abc import Iterable, Sequence
 
 import torch
-from torch import Tensor
 
 from transformer.data.tokenizer import Tokenizer
 from transformer.data.toy.stories import Story, song_examples
+from transformer.data.toy.words import SONG_SYLLABLES
+from transformer.generation import steps
 from transformer.interpretability.induction import (
     NOT_REPEATED,
-    BestHead,
     Repeats,
     attention_weights,
     best_head,
     induction_scores,
 )
 from transformer.model import DecoderOnlyTransformer
+from transformer.sampling import PRESETS
 
 DEMO_SONGS = 16
+TOGETHER = 50  # stories that are continued at once: memory stays small, whatever their number
 
 
 def repeated_songs(
@@ -57,9 +60,9 @@ def _tokenize_song(
     second_copy = _tokens_in(ids, example.repetition, text, tokenizer)
     first = [NOT_REPEATED] * len(ids)
     cut = max(0, len(ids) - max_seq_len)
-    pairs = list(zip(reversed(first_copy), reversed(second_copy), strict=False))
-    for (earlier, later), (successor, predicted) in zip(pairs[1:], pairs, strict=False):
-        if ids[earlier] != ids[later] or ids[successor] != ids[predicted] or earlier < cut:
+    for k in range(2, 1 + min(len(first_copy), len(second_copy))):  # from the end: the last token
+        earlier, later = first_copy[-k], second_copy[-k]  # of a copy has no successor in it
+        if ids[earlier : earlier + 2] != ids[later : later + 2] or earlier < cut:
             break  # text before and after a copy may share a token with its ends
         first[later] = earlier - cut
     return ids[cut:], first[cut:]
@@ -83,7 +86,7 @@ def demo_songs(tokenizer: Tokenizer, max_seq_len: int) -> Repeats | None:
 
 def song_induction_score(
     model: DecoderOnlyTransformer, tokenizer: Tokenizer, count: int = 32, seed: int = 0
-) -> BestHead | None:
+) -> float | None:
     """The best head's induction score on songs that held-out toy stories repeat.
 
     A song is made of made-up syllables, so only the first singing tells what comes next in
@@ -95,10 +98,15 @@ def song_induction_score(
         return None
     device = model.token_embedding.weight.device
     weights = attention_weights(model, repeats.ids.to(device))
-    return best_head(induction_scores(weights, repeats))
+    return best_head(induction_scores(weights, repeats)).score
 
 
-@torch.no_grad()
+def sings(tokenizer: Tokenizer) -> bool:
+    """Whether every syllable of the songs is one token, as it is for those who learned on toy
+    stories. A tokenizer that cuts syllables asks another question of the model."""
+    return all(len(tokenizer.encode(f" {syllable}")) == 1 for syllable in SONG_SYLLABLES)
+
+
 def copy_accuracy(
     model: DecoderOnlyTransformer, tokenizer: Tokenizer, examples: Sequence[Story]
 ) -> float:
@@ -109,20 +117,21 @@ def copy_accuracy(
     shifts all that follow, and each of them counts as wrong.
 
     Args:
-        examples: stories with their songs (`toy_stories.song_examples`).
+        examples: stories with their songs (`song_examples`).
 
     Returns:
         Right tokens / tokens of all repetitions after their first syllables, 0 to 1.
     """
-    was_training = model.training
-    model.eval()
-    prompts, songs = zip(*(_split(example, tokenizer) for example in examples), strict=True)
-    written = _continue_greedily(model, prompts, max(map(len, songs)))
-    model.train(was_training)
     right = total = 0
-    for ids, song in zip(written, songs, strict=True):
-        right += sum(one == other for one, other in zip(ids, song, strict=False))
-        total += len(song)
+    for at in range(0, len(examples), TOGETHER):
+        pairs = [_split(example, tokenizer) for example in examples[at : at + TOGETHER]]
+        prompts, songs = zip(*pairs, strict=True)
+        longest = max(map(len, songs))
+        columns = [step.ids for step in steps(model, prompts, longest, PRESETS["greedy"])]
+        written = torch.stack(columns, dim=1).tolist()  # (B, longest)
+        for ids, song in zip(written, songs, strict=True):
+            right += sum(one == other for one, other in zip(ids, song, strict=False))
+            total += len(song)
     return right / total
 
 
@@ -135,24 +144,3 @@ def _split(example: Story, tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
     prompt = tokenizer.encode(example.text[:start])
     song = tokenizer.encode(example.text[start : example.repetition.stop])
     return [tokenizer.end_of_text, *prompt], song
-
-
-def _continue_greedily(
-    model: DecoderOnlyTransformer, prompts: Sequence[list[int]], length: int
-) -> list[list[int]]:
-    """The `length` most likely next tokens of each prompt, one after another.
-
-    Rows are as long as the longest; what stands to the right of a row's end does not matter,
-    since attention is causal.
-    """
-    device = model.token_embedding.weight.device
-    rows = torch.arange(len(prompts), device=device)
-    ends = torch.tensor([len(prompt) for prompt in prompts], device=device)
-    ids = torch.zeros(len(prompts), int(ends.max()) + length, dtype=torch.int64, device=device)
-    for row, prompt in enumerate(prompts):
-        ids[row, : len(prompt)] = torch.tensor(prompt)
-    for step in range(length):
-        hidden = model.hidden_states(ids[:, : int(ends.max()) + step])  # (B, T, D)
-        last: Tensor = hidden[rows, ends + step - 1]  # (B, D)
-        ids[rows, ends + step] = (last @ model.token_embedding.weight.T).argmax(-1)
-    return [ids[row, end : end + length].tolist() for row, end in enumerate(ends.tolist())]

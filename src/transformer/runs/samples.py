@@ -18,13 +18,10 @@ def write_sample(model: DecoderOnlyTransformer, tokenizer: Tokenizer, seed: int)
     """A text from nothing but the end-of-text token, which starts every document."""
     device = next(model.parameters()).device
     start = torch.tensor([[tokenizer.end_of_text]], device=device)  # (1, 1)
-    was_training = model.training
-    model.eval()
     length = min(LENGTH, model.config.max_seq_len - 1)
     ids = generate(
         model, start, length, temperature=0.8, seed=seed, stop_ids=(tokenizer.end_of_text,)
     )
-    model.train(was_training)
     written = [token for token in ids[0].tolist() if token != tokenizer.end_of_text]
     return tokenizer.decode(written)
 

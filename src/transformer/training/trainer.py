@@ -20,7 +20,8 @@ from torch import nn
 
 from transformer.data.batch import Batch, BatchSource, State
 from transformer.errors import UserError
-from transformer.evaluation.validation import induction_score, validation_loss
+from transformer.evaluation.validation import validation_loss
+from transformer.interpretability.songs import song_induction_score
 from transformer.machine.interruptions import StopRequest
 from transformer.machine.processes import Processes
 from transformer.model import DecoderOnlyTransformer
@@ -240,11 +241,10 @@ class Trainer:
             "val_loss": val_loss,
             "val_perplexity": perplexity(val_loss),
             "status": status,
+            **({} if floor is None else {"floor": floor}),
         }
-        if floor is not None:
-            record["floor"] = floor
         if self.config.dataset == "toy" and not self.is_sharded:
-            record["induction"] = induction_score(self.model, self.source.tokenizer)
+            record["induction"] = song_induction_score(self.model, self.source.tokenizer)
         self._record(record)
         self._show_evaluation(record)
         return self.history.best_step == self.step

@@ -3,6 +3,8 @@
 import json
 import os
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -170,6 +172,21 @@ def test_a_hostile_header_is_refused(written: Path, name: str) -> None:
     join(written, header, data)
     with pytest.raises(UserError, match=message):
         read_model_file(written)
+
+
+def test_the_module_is_asked_without_memory_random_numbers_or_the_compiler() -> None:
+    """The compiler's import takes seconds, and every command that reads a model would wait."""
+    script = (
+        "import sys, torch\n"
+        "from transformer.config import ModelConfig\n"
+        "from transformer.runs.model_file import tensor_shapes\n"
+        "before = torch.random.get_rng_state()\n"
+        "assert len(tensor_shapes(ModelConfig(2**24, d_model=2**20, n_layers=3))) == 3 + 3 * 12\n"
+        "assert torch.equal(torch.random.get_rng_state(), before)\n"
+        "assert 'torch._dynamo' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=240)
+    assert done.returncode == 0, done.stderr.decode()
 
 
 def configuration_without(header: dict[str, Any], *names: str) -> None:

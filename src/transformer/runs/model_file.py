@@ -24,13 +24,15 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from transformer.config import ModelConfig
 from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
 from transformer.machine.files import written_whole
+from transformer.machine.shapes import shapes_only
 from transformer.model import DecoderOnlyTransformer
+from transformer.parts import CLASSIC
 
 FORMAT, VERSION = "transformer", "1"
 FILE_NAME = "model.safetensors"
@@ -194,10 +196,11 @@ def _read_config(path: Path, metadata: dict[str, str]) -> ModelConfig:
 
 
 def tensor_shapes(config: ModelConfig) -> dict[str, list[int]]:
-    """Name and shape of every tensor of a model: built on the meta device, where tensors have a
-    shape and no memory."""
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        tensors = DecoderOnlyTransformer(config).state_dict()
+    """Name and shape of every tensor of a model, as the module itself makes them. The sinusoids
+    are computed and never stored, so they are left out."""
+    stored = replace(CLASSIC, positions=lambda config: nn.Identity())
+    with shapes_only():
+        tensors = DecoderOnlyTransformer(config, stored).state_dict()
     return {name: list(tensor.shape) for name, tensor in tensors.items()}
 
 

@@ -11,12 +11,13 @@ A lower bound: what is refused here cannot fit, and what passes may still be too
 """
 
 from dataclasses import replace
+from math import prod
 
 import torch
 
 from transformer.config import ModelConfig
 from transformer.machine.memory import check_fits
-from transformer.model import DecoderOnlyTransformer
+from transformer.runs.model_file import tensor_shapes
 from transformer.training.config import TrainingConfig, flag
 
 STORY_BYTES = 400  # of a toy story's text, at least
@@ -29,14 +30,12 @@ def count_parameters(config: ModelConfig) -> int:
     >>> count_parameters(ModelConfig(vocab_size=50_281))
     17611008
     """
-    one = replace(config, n_layers=1)  # a slip of the finger may ask for a billion
-    try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            model = DecoderOnlyTransformer(one)
+    try:  # with one block, because a slip of the finger may ask for a billion
+        shapes = tensor_shapes(replace(config, n_layers=1))
     except (RuntimeError, TypeError):  # a size is more than PyTorch can count
         return config.d_model * (config.vocab_size + config.d_ff)
-    block = sum(p.numel() for p in model.blocks.parameters())
-    return sum(p.numel() for p in model.parameters()) + (config.n_layers - 1) * block
+    block = sum(prod(shape) for name, shape in shapes.items() if name.startswith("blocks."))
+    return sum(map(prod, shapes.values())) + (config.n_layers - 1) * block
 
 
 def training_bytes(config: TrainingConfig, vocab_size: int = FEWEST_IDS, processes: int = 1) -> int:

@@ -1,0 +1,41 @@
+"""What tensors a module has, found out without memory for any of them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+
+@contextmanager
+def shapes_only() -> Iterator[None]:
+    """Modules that are built within have tensors with a shape and a type, and nothing in them.
+
+    >>> with shapes_only():
+    ...     layer = torch.nn.Linear(10**8, 10**8)
+    >>> layer.weight.shape
+    torch.Size([100000000, 100000000])
+    """
+    with torch.device("meta"), _NothingIsFilled():
+        yield
+
+
+class _NothingIsFilled(TorchFunctionMode):
+    """Skips operations in place, such as `normal_`: they change values, and there are none.
+
+    PyTorch could do them on the meta device, but the first operation there imports its compiler,
+    which takes seconds. And no random number is drawn.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        name = getattr(func, "__name__", "")
+        if name.endswith("_") and not name.endswith("__"):
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))

@@ -21,7 +21,7 @@ from transformer.data.fineweb import shard_cache
 from transformer.data.fineweb.cached_shard import CachedShard, ShardWriter
 from transformer.data.tokenizer import load_tokenizer
 from transformer.fineweb_dataset import FineWebConfig, FineWebSource
-from transformer.machine import checked_file
+from transformer.machine import files
 
 T = 16
 ROWS = 120
@@ -34,7 +34,7 @@ MOMENTS: dict[str, tuple[Any, str]] = {
     "evicting": (shard_cache.ShardCache, "_remove"),
     "writing metadata": (shard_cache.ShardCache, "_write_metadata"),
     "opening": (CachedShard, "__init__"),
-    "keeping a block": (checked_file, "write_atomically"),
+    "keeping a block": (files, "write_atomically"),
 }
 
 

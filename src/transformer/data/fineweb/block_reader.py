@@ -21,7 +21,7 @@ from transformer.data.fineweb.shard import Shard
 from transformer.data.fineweb.shard_cache import ShardCache
 from transformer.data.packing import Tokens, join_documents, token_dtype
 from transformer.data.tokenizer import Tokenizer
-from transformer.machine.checked_file import read_checked, write_checked
+from transformer.machine.files import read_checked, write_checked
 
 LOCKS = 64  # neighbouring blocks never share one
 

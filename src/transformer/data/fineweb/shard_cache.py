@@ -35,8 +35,7 @@ from transformer.data.fineweb.cached_shard import CachedShard, DamagedError
 from transformer.data.fineweb.retry import Notify, log_notice
 from transformer.data.fineweb.shard import Shard
 from transformer.errors import UserError
-from transformer.machine.checked_file import write_atomically
-from transformer.machine.files import flush
+from transformer.machine.files import flush, write_atomically
 
 METADATA = "cache_metadata.json"
 VERSION = 2

@@ -53,8 +53,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
             self.send_header(name, value)
+        self.hub.record(kind, self.path, len(body), self.started, self.start)  # before it is sent
         self.end_headers()
-        self.hub.record(kind, self.path, len(body), self.started, self.start)
         if self.command != "HEAD":
             self.write_slowly(body)
 
@@ -83,8 +83,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send(kind, fault.status, b"", headers)
         elif fault.kind == "reset":
             self.close_connection = True
-            self.connection.close()
             self.hub.record(kind, self.path, 0, self.started, self.start)
+            self.connection.close()
         elif fault.kind == "stall" and kind != "range":
             time.sleep(fault.seconds)
             self.close_connection = True

@@ -8,6 +8,7 @@ and what was written until then is removed.
 """
 
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -58,6 +59,35 @@ def written_whole(path: Path) -> Iterator[Path]:
     """
     with explained_writing(path), replaced(path) as temporary:
         yield temporary
+
+
+def write_atomically(path: Path, data: bytes, *, sync: bool = True) -> None:
+    """The same for bytes that are in memory."""
+    with replaced(path, sync=sync) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_checked(path: Path, data: bytes) -> None:
+    """Write the data and its SHA-256, without waiting for the disk: what a loss of power tears is
+    not mistaken for whole by `read_checked`."""
+    write_atomically(path, data + hashlib.sha256(data).digest(), sync=False)
+
+
+def read_checked(path: Path) -> bytes | None:
+    """What `write_checked` wrote; None where the file is missing or not what was written."""
+    try:
+        whole = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    size = hashlib.sha256().digest_size
+    data, digest = whole[:-size], whole[-size:]
+    return data if hashlib.sha256(data).digest() == digest else None
+
+
+def hash_file(path: Path) -> str:
+    """The SHA-256 of a file, as hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -3,12 +3,14 @@
 import json
 import random
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from fineweb_tools import PATH, REPO, write_dataset, write_file
@@ -49,6 +51,11 @@ def all_blocks(source: FineWebSource) -> list[Tokens]:
     """The training split in file order."""
     reader = source.text.reader
     return [reader.read(s, block) for s in source.text.train for block in reader.blocks(s)]
+
+
+def cached_texts(path: Path) -> list[str]:
+    texts: list[str] = pq.read_table(path)["text"].to_pylist()
+    return texts
 
 
 def same(first: list[Tokens], second: list[Tokens]) -> bool:
@@ -100,25 +107,29 @@ def test_sixty_flipped_bytes_are_found_and_the_shard_is_built_again(
     config = replace(config, max_cached_shards=30)
     whole = FineWebSource(tokenizer, config).text
     rng = random.Random(0)
+    found = 0
     for turn in range(60):
         shard = rng.choice(whole.train)
         assert whole.builder.build(shard)
         expected = [whole.reader.read(shard, block) for block in whole.reader.blocks(shard)]
         path = whole.cache.path(shard)
+        texts = cached_texts(path)
         data = bytearray(path.read_bytes())
         footer = int.from_bytes(data[-8:-4], "little") + 8
         place = rng.randrange(len(data)) if turn % 2 else len(data) - 1 - rng.randrange(footer)
         data[place] ^= 1 << rng.randrange(8)
         path.write_bytes(data)
-        if lost := turn % 3 == 0:  # then a flip that changes nothing is not seen
+        if turn % 3 == 0:
             (config.folder / "cache_metadata.json").unlink()
         notices.clear()
         text = FineWebSource(tokenizer, config, notify=notices.append).text
         got = [text.reader.read(shard, block) for block in text.reader.blocks(shard)]
         assert same(got, expected)
-        assert lost or any(f"{path.stem} is damaged" in notice for notice in notices)
-        assert text.builder.build(shard)
-        assert path.exists()
+        if any(f"{path.stem} is damaged" in notice for notice in notices):
+            found += 1
+            assert text.builder.build(shard)
+        assert cached_texts(path) == texts  # also where a flip in the footer changed nothing
+    assert found > 40
 
 
 def test_a_byte_flipped_while_the_shard_is_open_is_found(
@@ -163,7 +174,7 @@ def test_a_lost_index_is_made_again_from_the_shards(
     assert hub.count("range") == 0
     after = json.loads(index.read_text())
     for entry in (*before["shards"].values(), *after["shards"].values()):
-        del entry["last_access"]
+        assert entry.pop("last_access") > time.time() - 600
     assert before == after
     assert set(after) == {"version", "identity", "shards"}
 
@@ -193,7 +204,7 @@ def test_a_full_disk_costs_a_warning_and_no_token(
     notices: list[str] = []
     full = replace(config, cache_dir=tmpfs, max_cached_shards=30)
     source = FineWebSource(tokenizer, full, seq_length=T, notify=notices.append)
-    (tmpfs / "ballast").write_bytes(bytes(200 * 1024))
+    (tmpfs / "ballast").write_bytes(bytes(230 * 1024))
     pairs = zip(
         source.train_batches(batch_size=8), expected.train_batches(batch_size=8), strict=True
     )

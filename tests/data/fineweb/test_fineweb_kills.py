@@ -17,11 +17,11 @@ from fineweb_tools import REPO, write_dataset
 from local_hub import LocalHub
 from processes import kill, start, wait
 
-from transformer.data.fineweb import cache_index, shard_cache
-from transformer.data.fineweb.cached_shard import ShardWriter
+from transformer.data.fineweb import shard_cache
+from transformer.data.fineweb.cached_shard import CachedShard, ShardWriter
 from transformer.data.tokenizer import load_tokenizer
 from transformer.fineweb_dataset import FineWebConfig, FineWebSource
-from transformer.machine import checked_file
+from transformer.machine import files
 
 T = 16
 ROWS = 120
@@ -32,9 +32,9 @@ MOMENTS: dict[str, tuple[Any, str]] = {
     "renaming": (shard_cache.os, "replace"),
     "publishing": (shard_cache.ShardCache, "publish"),
     "evicting": (shard_cache.ShardCache, "_remove"),
-    "writing metadata": (cache_index.CacheIndex, "_write"),
-    "reading metadata": (cache_index.CacheIndex, "_read"),
-    "keeping a block": (checked_file, "write_atomically"),
+    "writing metadata": (shard_cache.ShardCache, "_write_metadata"),
+    "opening": (CachedShard, "__init__"),
+    "keeping a block": (files, "write_atomically"),
 }
 
 

@@ -14,14 +14,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from transformer.data.fineweb.cached_shard import CachedShard, DamagedError
+from transformer.data.fineweb.cached_shard import DamagedError
 from transformer.data.fineweb.fork_gate import no_fork
 from transformer.data.fineweb.hub_dataset import HubText
 from transformer.data.fineweb.shard import Shard
 from transformer.data.fineweb.shard_cache import ShardCache
 from transformer.data.packing import Tokens, join_documents, token_dtype
 from transformer.data.tokenizer import Tokenizer
-from transformer.machine.checked_file import read_checked, write_checked
+from transformer.machine.files import read_checked, write_checked
 
 LOCKS = 64  # neighbouring blocks never share one
 
@@ -45,7 +45,7 @@ class BlockReader:
         """The row groups of a shard: from the shard if it is cached, else from the footer."""
         opened = self.cache.open(shard)
         if opened is not None:
-            return _groups(opened)
+            return opened.groups
         return self.text.blocks(shard)
 
     @no_fork()
@@ -58,7 +58,7 @@ class BlockReader:
         opened = self.cache.open(shard)
         if opened is not None:
             try:
-                tokens = opened.read_tokens(block - _groups(opened).start)
+                tokens = opened.read_tokens(block)
             except DamagedError as error:
                 self.cache.discard(shard, str(error))
             else:
@@ -95,8 +95,3 @@ class BlockReader:
         tokens = self.tokenize(self.text.remote(shard.file).read_block(block))
         self.keep(shard, block, tokens)
         return tokens
-
-
-def _groups(opened: CachedShard) -> range:
-    start, stop = opened.provenance["groups"]
-    return range(start, stop)

@@ -23,7 +23,7 @@ from transformer.data.fineweb.background import spawn
 from transformer.data.fineweb.fork_gate import no_fork
 from transformer.data.fineweb.retry import Notify, Patience, UnreadableError, log_notice
 from transformer.errors import UserError
-from transformer.machine.checked_file import read_checked, write_checked
+from transformer.machine.files import read_checked, write_checked
 
 LISTING_SECONDS = 120.0  # the client library sets no time-out on listings
 _COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -21,7 +21,7 @@ from transformer.data.fineweb.hub import Hub, HubFile, Listing
 from transformer.data.fineweb.retry import UnreadableError
 from transformer.data.text.files import is_text
 from transformer.errors import UserError
-from transformer.machine.checked_file import read_checked, write_checked
+from transformer.machine.files import read_checked, write_checked
 
 TAIL = 64 * 1024  # bytes: the first read of a footer; the end of it says how long it is
 PIECE = 32 * 1024 * 1024  # bytes: the most that one request of a run brings

@@ -76,7 +76,9 @@ class ShardBuilder:
         while not self._stop:
             try:
                 with no_fork(), lock.acquire(timeout=LOCK_SECONDS):
-                    return self._cache.has(shard) or self._build_with_room(shard, progress)
+                    if self._cache.open(shard) is not None:
+                        return True
+                    return self._build_with_room(shard, progress)
             except Timeout:
                 continue  # another process builds it
         return False

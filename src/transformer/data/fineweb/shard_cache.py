@@ -1,11 +1,15 @@
-"""The folder of cached shards: published whole, checked when opened, evicted when unused longest.
+"""The folder of cached shards: published whole, checked when read, evicted when unused longest.
 
     data/fineweb_cache/
         shard_00007.parquet     a shard (`cached_shard`)
         shard_00031.part        one being written: invisible until it is renamed
-        cache_metadata.json     an index: size, hash and last use of each shard
+        cache_metadata.json     which shards there are: source, size, tokens, last use
         blocks/  footers/       blocks read ahead of their shard's build; what is known of files
-        locks/                  one process at a time builds a shard or writes the index
+        locks/                  one process at a time builds a shard or changes the folder
+
+cache_metadata.json is written for people and programs that look at the folder. The shards
+themselves say all of it (where they come from, in their metadata; their last use, by the time of
+the file), so nothing is lost with it, and it is written again at the next change.
 
 **Least recently used (LRU).** There is room for `max_shards`; one more, and the shard that was
 opened the longest time ago goes, never one in use:
@@ -20,17 +24,21 @@ import json
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from transformer.data.fineweb.cache_index import CacheIndex, Entry
-from transformer.data.fineweb.cached_shard import CachedShard, DamagedError, hash_file
+from transformer.data.fineweb.cached_shard import CachedShard, DamagedError
 from transformer.data.fineweb.retry import Notify, log_notice
 from transformer.data.fineweb.shard import Shard
 from transformer.errors import UserError
+from transformer.machine.files import flush, write_atomically
 
+METADATA = "cache_metadata.json"
+VERSION = 2
 STALE_SECONDS = 600.0
 
 
@@ -64,10 +72,8 @@ class ShardCache:
         self._end_of_text = end_of_text
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
         self._blocks = folder / "blocks" / key
-        self._index = CacheIndex(folder, identity, end_of_text, notify)
         self._thread_lock = threading.RLock()
         self._open: tuple[str, CachedShard] | None = None
-        self._trusted: set[str] = set()  # checked, or written, by this process
         self._check_identity()
         self._remove_leftovers()
 
@@ -87,16 +93,21 @@ class ShardCache:
         return {**self.identity, **source}
 
     def open(self, shard: Shard) -> CachedShard | None:
-        """The shard, if it is here and whole; checked at the first opening of a process.
+        """The shard, if it is here; noted as used now.
 
         A damaged file is deleted with a warning, and None returned as if it had not been here.
         """
         with self._thread_lock:
             if self._open is not None and self._open[0] == shard.name:
                 return self._open[1]
+            path = self.path(shard)
             try:
-                opened = CachedShard(self.path(shard), self._end_of_text)
-                self._check(shard, opened)
+                opened = CachedShard(path, self._end_of_text)
+                expected = self.provenance(shard, opened.groups)
+                if opened.provenance != expected:
+                    raise DamagedError("it was made of something else")
+                with self._change():
+                    os.utime(path, ns=(time.time_ns(), time.time_ns()))
             except FileNotFoundError:
                 return None
             except DamagedError as error:
@@ -110,9 +121,8 @@ class ShardCache:
         with self._thread_lock:
             self.notify(f"cached {shard.name} is damaged ({reason}): deleted, will be built again")
             self._open = None
-            self._trusted.discard(shard.name)
-            with self._index.edit() as entries:
-                self._remove(shard.name, entries)
+            with self._change():
+                self._remove(self.path(shard))
 
     def publish(self, shard: Shard, in_use: set[str]) -> None:
         """Make the finished temporary file the shard; then evict down to `max_shards`.
@@ -120,28 +130,34 @@ class ShardCache:
         Args:
             in_use: names of shards that must stay.
         """
-        temporary = self.temporary(shard)
-        opened = CachedShard(temporary, self._end_of_text)
-        entry = self._index.describe(opened, temporary)
-        opened.close()
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        with self._index.edit() as entries:
-            os.replace(temporary, self.path(shard))
-            self._trusted.add(shard.name)
-            entries[shard.name] = entry
-            self._evict(entries, in_use | {shard.name}, self.max_shards)
+        flush(self.temporary(shard))
+        with self._change():
+            os.replace(self.temporary(shard), self.path(shard))
+            self._evict(in_use | {shard.name}, self.max_shards)
         self.drop_blocks(shard.name)
 
     def make_room(self, in_use: set[str]) -> bool:
         """Delete the shard unused for longest; False if all are in use."""
-        with self._index.edit() as entries:
-            return self._evict(entries, in_use, len(entries) - 1)
+        with self._change():
+            return self._evict(in_use, len(self._shards()) - 1)
 
-    def entries(self) -> dict[str, Entry]:
-        """The index: name → source, groups, bytes, sha256, tokens, last_access."""
-        with self._index.edit() as entries:
-            return dict(entries)
+    def entries(self) -> dict[str, dict[str, Any]]:
+        """What the folder holds: name → source, groups, bytes, tokens, last_access."""
+        entries = {}
+        for path in self._shards():
+            try:
+                opened, status = CachedShard(path, self._end_of_text), path.stat()
+            except (DamagedError, FileNotFoundError):
+                continue  # deleted by now, or when it is opened to be read
+            opened.close()
+            entries[path.stem] = {
+                "source": opened.provenance["file"],
+                "groups": opened.provenance["groups"],
+                "bytes": status.st_size,
+                "tokens": opened.n_tokens,
+                "last_access": status.st_mtime,
+            }
+        return entries
 
     def lock(self, name: str) -> FileLock:
         """A lock that one thread of one process can hold at a time."""
@@ -156,49 +172,52 @@ class ShardCache:
         for block in self._blocks.glob(f"{name}_*"):
             block.unlink(missing_ok=True)
 
-    def _check(self, shard: Shard, opened: CachedShard) -> None:
-        """The first opening of a process reads every byte once; every opening notes the time."""
-        path = self.path(shard)
-        with self._index.edit() as entries:
-            entry = entries.get(shard.name)
-            if entry is None:
-                raise FileNotFoundError(path)
-            expected = {**self.identity, "file": shard.file.path}
-            if {key: opened.provenance.get(key) for key in expected} != expected:
-                raise DamagedError("it was made of something else")
-            if shard.name not in self._trusted:
-                if path.stat().st_size != entry["bytes"] or hash_file(path) != entry["sha256"]:
-                    raise DamagedError("its bytes are not those that were written")
-                self._trusted.add(shard.name)
-            entries[shard.name] = {**entry, "last_access": time.time()}
+    @contextmanager
+    def _change(self) -> Iterator[None]:
+        """One change of the folder at a time; then cache_metadata.json tells of it."""
+        with self._thread_lock, self.lock("index"):
+            yield
+            self._write_metadata()
 
-    def _evict(self, entries: dict[str, Entry], in_use: set[str], keep: int) -> bool:
-        spare = sorted(
-            (name for name in entries if name not in in_use),
-            key=lambda name: float(entries[name]["last_access"]),
-        )
-        doomed = spare[: max(0, len(entries) - keep)]
-        for name in doomed:
-            self._remove(name, entries)
+    def _write_metadata(self) -> None:
+        whole = {"version": VERSION, "identity": self.identity, "shards": self.entries()}
+        try:
+            write_atomically(self.folder / METADATA, json.dumps(whole, indent=1).encode())
+        except OSError as error:  # a full disk
+            self.notify(f"cannot write {METADATA}: {error.strerror}")
+
+    def _shards(self) -> list[Path]:
+        return sorted(self.folder.glob("shard_*.parquet"))
+
+    def _evict(self, in_use: set[str], keep: int) -> bool:
+        """Delete shards, the one unused for longest first, until `keep` are left."""
+        shards = self._shards()
+        spare = sorted((path for path in shards if path.stem not in in_use), key=_last_use)
+        doomed = spare[: max(0, len(shards) - keep)]
+        for path in doomed:
+            self._remove(path)
         return bool(doomed)
 
-    def _remove(self, name: str, entries: dict[str, Entry]) -> None:
-        (self.folder / f"{name}.parquet").unlink(missing_ok=True)
-        entries.pop(name, None)
+    def _remove(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
 
     def _check_identity(self) -> None:
-        found = self._index.found_identity()
-        if found is None or found == self.identity:
-            return
-        differences = "; ".join(
-            f"{key} is {found.get(key)!r} there, {value!r} here"
-            for key, value in self.identity.items()
-            if found.get(key) != value
-        )
-        raise UserError(
-            f"the cache folder {self.folder} belongs to other data ({differences}); give another "
-            "folder with --cache-dir, or delete this one"
-        )
+        for path in self._shards():
+            try:
+                opened = CachedShard(path, self._end_of_text)
+            except (DamagedError, FileNotFoundError):
+                continue
+            opened.close()
+            differences = "; ".join(
+                f"{key} is {opened.provenance.get(key)!r} there, {value!r} here"
+                for key, value in self.identity.items()
+                if opened.provenance.get(key) != value
+            )
+            if differences:
+                raise UserError(
+                    f"the cache folder {self.folder} belongs to other data ({differences}); give "
+                    "another folder with --cache-dir, or delete this one"
+                )
 
     def _remove_leftovers(self) -> None:
         """Delete what killed processes left half written."""
@@ -214,3 +233,11 @@ class ShardCache:
                     part.unlink()
             except FileNotFoundError:
                 continue  # another process was quicker
+
+
+def _last_use(path: Path) -> int:
+    """The time of a file that is opened; of one that another process has deleted, the oldest."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0

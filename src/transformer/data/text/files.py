@@ -31,6 +31,7 @@ from transformer.data.text.split import Side, TextSplit, split_documents
 from transformer.data.text.token_cache import VERSION, token_streams
 from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
+from transformer.machine.files import hash_file
 
 SUFFIXES = (".txt", ".md", ".jsonl", ".parquet")
 CACHE_DIR = Path("data/text_cache")
@@ -280,11 +281,11 @@ def _decode(data: bytes, where: str) -> str:
 
 def _file_hash(path: Path) -> str:
     kind = path.suffix.lower()
-    with _readable(path), path.open("rb") as file:
-        if kind in (".txt", ".md") and file.read(len(BOM_UTF8)) == BOM_UTF8:
-            kind += " without its BOM"  # which caches of earlier versions have as a token
-        file.seek(0)
-        return f"{kind}:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    with _readable(path):
+        with path.open("rb") as file:
+            if kind in (".txt", ".md") and file.read(len(BOM_UTF8)) == BOM_UTF8:
+                kind += " without its BOM"  # which caches of earlier versions have as a token
+        return f"{kind}:{hash_file(path)}"
 
 
 def _hidden(path: Path) -> bool:

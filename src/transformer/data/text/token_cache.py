@@ -26,7 +26,7 @@ from transformer.data.packing import Tokens, token_dtype
 from transformer.data.text.split import Side, cut
 from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
-from transformer.machine.files import explained_writing, whole_folder
+from transformer.machine.files import explained_writing, hash_file, whole_folder
 
 SIDES: tuple[Side, ...] = ("train", "validation")
 VERSION = 1
@@ -73,9 +73,8 @@ def _open(folder: Path) -> Streams | None:
         for side in SIDES:
             path = folder / f"{side}.bin"
             streams[side] = np.memmap(path, dtype=np.dtype(info["dtype"]), mode="r")
-            with path.open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != info[side]["sha256"]:
-                    raise ValueError(f"{path} was changed")
+            if hash_file(path) != info[side]["sha256"]:
+                raise ValueError(f"{path} was changed")
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:

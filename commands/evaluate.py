@@ -33,13 +33,12 @@ from transformer.evaluation.multiple_choice import (
 from transformer.evaluation.perplexity import Evaluation, evaluate
 from transformer.fineweb_dataset import FineWebConfig, FineWebSource
 from transformer.machine.device import choose_device
-from transformer.runs.find import find_model_file
-from transformer.runs.model_file import LoadedModel, read_model_file
-from transformer.terminal.command_line import plain_console, run
+from transformer.runs.model_file import LoadedModel
+from transformer.terminal.command_line import RunsDir, plain_console, run
 
 
 @dataclass(frozen=True)
-class Arguments:
+class Arguments(RunsDir):
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
     """Run folders, checkpoint folders or .safetensors files; without any, the newest run."""
     dataset: Literal["toy", "fineweb"] | None = None
@@ -59,8 +58,6 @@ class Arguments:
     """Print one JSON object instead of tables."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute."""
-    runs_dir: Path = Path("runs")
-    """Where runs are looked for."""
     fineweb: Annotated[FineWebConfig, tyro.conf.arg(name="")] = field(default_factory=FineWebConfig)
 
 
@@ -75,7 +72,7 @@ def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> None:
         raise UserError(f"--batch-size must be at least 1, but is {args.batch_size}")
     results = []
     for path in args.runs or (None,):
-        loaded = read_model_file(find_model_file(path, args.runs_dir))
+        loaded = args.read(path)
         loaded.model.to(choose_device(args.device))
         results.append({"model": str(loaded.path), "step": loaded.step, **judge(loaded, args)})
     if args.json:

@@ -119,19 +119,9 @@ def cut_back(path: Path, step: int, report: Report) -> list[Record]:
     return kept
 
 
-def is_step(record: Record) -> bool:
-    """Whether an optimiser step wrote this record."""
-    return "grad_norm" in record
-
-
 def is_evaluation(record: Record) -> bool:
-    """Whether an evaluation wrote this record."""
+    """Whether an evaluation wrote this record; if not, an optimiser step did."""
     return "val_loss" in record
-
-
-def evaluations(records: Iterable[Record]) -> list[Record]:
-    """Those that an evaluation wrote."""
-    return [record for record in records if is_evaluation(record)]
 
 
 class History:

@@ -1,4 +1,4 @@
-"""Judge trained models: loss, perplexity, bits per byte, and cloze tests.
+"""Judge trained models: loss, perplexity, bits per byte, last words, multiple choice.
 
 uv run commands/evaluate.py --dataset toy                      the newest run, with the floor
 uv run commands/evaluate.py runs/a runs/b --text book.txt      two runs side by side
@@ -62,7 +62,7 @@ class Arguments(RunsDir):
 
 
 def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> None:
-    """Judge trained models on a text, a data set or a cloze test."""
+    """Judge trained models on a text, a data set, last words or multiple choice."""
     if not (args.dataset or args.text or args.cloze or args.choices):
         raise UserError(
             "nothing to judge on: give --dataset toy, --dataset fineweb, --text PATH, "

@@ -26,7 +26,7 @@ from transformer.machine.seeds import check_seed
 from transformer.runs.model_file import LoadedModel
 from transformer.sampling import PRESETS, SamplingSettings
 from transformer.terminal.command_line import RunArguments, plain_console, run
-from transformer.terminal.text_stream import TextBuilder, encode_prompt, harmless, write
+from transformer.terminal.text_stream import TextBuilder, encode_prompt, harmless, stream_text
 from transformer.terminal.token_choices import explain, render
 
 
@@ -128,7 +128,7 @@ def answer(loaded: LoadedModel, prompt: str, args: Arguments, settings: Sampling
     streams = args.samples == 1 and not args.json and not args.show_probabilities
     show(prompt, streams)
     choices = []
-    for step, new in write(loaded.model, ids, builders, args.max_new_tokens, settings, seeds):
+    for step, new in stream_text(loaded.model, ids, builders, args.max_new_tokens, settings, seeds):
         show(new[0], streams)
         if args.show_probabilities:
             choices.append(explain(step, 0, loaded.tokenizer))

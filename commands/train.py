@@ -77,7 +77,7 @@ from transformer.machine.interruptions import readable_errors
 from transformer.machine.processes import SINGLE, Processes, from_environment, joined
 from transformer.runs.find import find, find_group
 from transformer.runs.run_folder import RunFolder, write_json
-from transformer.runs.samples import write_sample
+from transformer.runs.samples import sample_text
 from transformer.terminal.command_line import INTERRUPTED, parse_flags, run_guarded
 from transformer.terminal.progress import describe
 from transformer.training import new_run
@@ -251,7 +251,7 @@ def describe_end(trainer: Trainer, reason: str) -> str:
     if best is not None:
         lines.append(f"Best {describe(best)}")
     if not trainer.is_sharded:
-        sample = write_sample(trainer.model, trainer.source.tokenizer, trainer.config.seed + 1)
+        sample = sample_text(trainer.model, trainer.source.tokenizer, trainer.config.seed + 1)
         lines.append(f"\nIt writes:\n\n{sample.strip()}\n")
     lines.append(f"Everything lies in {path}; curves.png shows how it learned.")
     lines.append(f'Next: uv run python commands/generate.py {quoted} --prompt "Once upon a time"')

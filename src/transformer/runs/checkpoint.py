@@ -219,7 +219,7 @@ class Checkpoints:
             raise UserError("; ".join(warnings) + ": there is none")
         return None
 
-    def forget_after(self, step: int) -> None:
+    def truncate_after(self, step: int) -> None:
         """Remove what is unfinished and checkpoints after `step`: they will be made again."""
         for path in self.run.glob(".unfinished-checkpoint-*"):
             shutil.rmtree(path)

@@ -112,7 +112,7 @@ def _checked(saved: Saved) -> Record:
     return saved.values
 
 
-def cut_back(path: Path, step: int, report: Report) -> list[Record]:
+def truncate_after(path: Path, step: int, report: Report) -> list[Record]:
     """Drop what lies after `step` and what is damaged, and return what remains."""
     kept = [record for record in read_metrics(path, report) if record["step"] <= step]
     write_whole(path, "".join(json.dumps(record) + "\n" for record in kept))

@@ -8,6 +8,7 @@ and what was written until then is removed.
 """
 
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -88,6 +89,12 @@ def whole_folder(path: Path, size: int | None = None, advice: str = "") -> Itera
             flush(path.parent)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def hash_file(path: Path) -> str:
+    """The SHA-256 of a file, as hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def flush(path: Path) -> None:

@@ -25,10 +25,8 @@ from transformer.evaluation.diversity import Sampled, sample
 from transformer.machine.device import choose_device, for_inference
 from transformer.machine.seeds import check_seed
 from transformer.runs.curves import check_picture, save_picture
-from transformer.runs.find import find_model_file
-from transformer.runs.model_file import read_model_file
 from transformer.sampling import SamplingSettings
-from transformer.terminal.command_line import plain_console, run
+from transformer.terminal.command_line import RunArguments, plain_console, run
 from transformer.terminal.text_stream import encode_prompt, harmless
 
 STRATEGIES = {
@@ -44,9 +42,7 @@ STRATEGIES = {
 
 
 @dataclass(frozen=True)
-class Arguments:
-    run: Annotated[Path | None, tyro.conf.Positional] = None
-    """A run folder, a checkpoint folder or a .safetensors file; without it, the newest run."""
+class Arguments(RunArguments):
     prompt: str = ""
     """Text to continue; an empty one starts a new text."""
     samples: int = 8
@@ -57,8 +53,6 @@ class Arguments:
     """The same seed gives the same texts. Random if not given."""
     output: Path | None = Path("sampling.png")
     """Where the picture goes, .png or .svg; None for no picture."""
-    runs_dir: Path = Path("runs")
-    """Where runs are looked for."""
 
 
 def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> None:
@@ -71,7 +65,7 @@ def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> None:
         check_seed(args.seed)
     if args.output is not None:
         check_picture(args.output)
-    loaded = read_model_file(find_model_file(args.run, args.runs_dir))
+    loaded = args.load()
     model = for_inference(loaded.model.to(choose_device("auto")))
     prompt = encode_prompt(loaded.tokenizer, args.prompt)
     seed = secrets.randbelow(2**31) if args.seed is None else args.seed

@@ -1,4 +1,4 @@
-"""Judge trained models: loss, perplexity, bits per byte, and cloze tests.
+"""Judge trained models: loss, perplexity, bits per byte, last words, multiple choice.
 
 uv run commands/evaluate.py --dataset toy                      the newest run, with the floor
 uv run commands/evaluate.py runs/a runs/b --text book.txt      two runs side by side
@@ -33,13 +33,12 @@ from transformer.evaluation.multiple_choice import (
 from transformer.evaluation.perplexity import Evaluation, evaluate
 from transformer.fineweb_dataset import FineWebConfig, FineWebSource
 from transformer.machine.device import choose_device
-from transformer.runs.find import find_model_file
-from transformer.runs.model_file import LoadedModel, read_model_file
-from transformer.terminal.command_line import plain_console, run
+from transformer.runs.model_file import LoadedModel
+from transformer.terminal.command_line import RunsDir, plain_console, run
 
 
 @dataclass(frozen=True)
-class Arguments:
+class Arguments(RunsDir):
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
     """Run folders, checkpoint folders or .safetensors files; without any, the newest run."""
     dataset: Literal["toy", "fineweb"] | None = None
@@ -59,13 +58,11 @@ class Arguments:
     """Print one JSON object instead of tables."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute."""
-    runs_dir: Path = Path("runs")
-    """Where runs are looked for."""
     fineweb: Annotated[FineWebConfig, tyro.conf.arg(name="")] = field(default_factory=FineWebConfig)
 
 
 def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> None:
-    """Judge trained models on a text, a data set or a cloze test."""
+    """Judge trained models on a text, a data set, last words or multiple choice."""
     if not (args.dataset or args.text or args.cloze or args.choices):
         raise UserError(
             "nothing to judge on: give --dataset toy, --dataset fineweb, --text PATH, "
@@ -75,7 +72,7 @@ def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> None:
         raise UserError(f"--batch-size must be at least 1, but is {args.batch_size}")
     results = []
     for path in args.runs or (None,):
-        loaded = read_model_file(find_model_file(path, args.runs_dir))
+        loaded = args.read(path)
         loaded.model.to(choose_device(args.device))
         results.append({"model": str(loaded.path), "step": loaded.step, **judge(loaded, args)})
     if args.json:

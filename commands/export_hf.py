@@ -15,26 +15,20 @@ from typing import Annotated
 
 import tyro
 
-from transformer.runs.find import find_model_file
-from transformer.runs.model_file import read_model_file
 from transformer.sharing.hugging_face import check_target, export_gpt2
-from transformer.terminal.command_line import run
+from transformer.terminal.command_line import RunArguments, run
 
 
 @dataclass(frozen=True)
-class Arguments:
-    run: Annotated[Path | None, tyro.conf.Positional] = None
-    """A run folder, a checkpoint folder or a .safetensors file; without it, the newest run."""
+class Arguments(RunArguments):
     output: Path = Path("exported")
     """The folder to write."""
-    runs_dir: Path = Path("runs")
-    """Where runs are looked for."""
 
 
 def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> None:
     """Write a GPT-2 checkpoint with the same logits."""
     check_target(args.output)
-    loaded = read_model_file(find_model_file(args.run, args.runs_dir))
+    loaded = args.load()
     export_gpt2(loaded.model, loaded.tokenizer.end_of_text, args.output)
     print(f"{loaded.path}, step {loaded.step} -> {args.output}/model.safetensors, config.json")
 

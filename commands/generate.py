@@ -15,7 +15,6 @@ import json
 import secrets
 import sys
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
@@ -23,24 +22,21 @@ import tyro
 from transformer.errors import UserError
 from transformer.machine.device import choose_device, for_inference
 from transformer.machine.seeds import check_seed
-from transformer.runs.find import find_model_file
-from transformer.runs.model_file import LoadedModel, read_model_file
+from transformer.runs.model_file import LoadedModel
 from transformer.sampling import PRESETS, SamplingSettings
-from transformer.terminal.command_line import plain_console, run
+from transformer.terminal.command_line import RunArguments, plain_console, run
 from transformer.terminal.text_stream import (
     TextBuilder,
     check_generation,
     encode_prompt,
     harmless,
-    write,
+    stream_text,
 )
 from transformer.terminal.token_choices import explain, render
 
 
 @dataclass(frozen=True)
-class Arguments:
-    run: Annotated[Path | None, tyro.conf.Positional] = None
-    """A run folder, a checkpoint folder or a .safetensors file; without it, the newest run."""
+class Arguments(RunArguments):
     prompt: str | None = None
     """Text to continue; without it, standard input, or a session if that is a terminal."""
     max_new_tokens: int = 200
@@ -72,8 +68,6 @@ class Arguments:
     """Where to compute."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Type of the weights; auto takes the fastest here."""
-    runs_dir: Path = Path("runs")
-    """Where runs are looked for."""
 
     def settings(self) -> SamplingSettings:
         """The preset, changed by the flags that were given."""
@@ -89,7 +83,7 @@ def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> None:
     settings = args.settings()
     if args.seed is not None:
         check_seed(args.seed)
-    loaded = read_model_file(find_model_file(args.run, args.runs_dir))
+    loaded = args.load()
     model = for_inference(loaded.model.to(choose_device(args.device)), args.precision)
     loaded = replace(loaded, model=model)
     check_generation(model, args.samples)
@@ -139,7 +133,7 @@ def answer(loaded: LoadedModel, prompt: str, args: Arguments, settings: Sampling
     streams = args.samples == 1 and not args.json and not args.show_probabilities
     show(prompt, streams)
     choices = []
-    for step, new in write(loaded.model, ids, builders, args.max_new_tokens, settings, seeds):
+    for step, new in stream_text(loaded.model, ids, builders, args.max_new_tokens, settings, seeds):
         show(new[0], streams)
         if args.show_probabilities:
             choices.append(explain(step, 0, loaded.tokenizer))

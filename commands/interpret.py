@@ -32,17 +32,14 @@ from transformer.interpretability.report import (
 )
 from transformer.interpretability.songs import demo_songs
 from transformer.runs.curves import check_picture
-from transformer.runs.find import find_model_file
-from transformer.runs.model_file import LoadedModel, read_model_file
-from transformer.terminal.command_line import plain_console, run
+from transformer.runs.model_file import LoadedModel
+from transformer.terminal.command_line import RunArguments, plain_console, run
 
 SITES: tuple[Site, ...] = ("residual", "attention.output", "feed_forward.output")
 
 
 @dataclass(frozen=True)
-class _Question:
-    run: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="RUN")] = None
-    """A run, a checkpoint folder or a .safetensors file; the newest run without."""
+class _Question(RunArguments):
     save: Path | None = None
     """Also draw a picture: a name that ends in .png, .svg, .pdf or .jpg."""
     json: bool = False
@@ -150,7 +147,7 @@ def main(question: Annotated[AnyQuestion, tyro.conf.arg(name="")]) -> None:
     """Look inside a trained model."""
     if question.save is not None:
         check_picture(question.save)
-    loaded = read_model_file(find_model_file(question.run))
+    loaded = question.load()
     loaded.model.float()  # a file may hold half precision
     report = replace(question.answer(loaded), model=f"{loaded.path}, step {loaded.step}")
     if question.save is not None:

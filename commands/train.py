@@ -69,7 +69,7 @@ from contextlib import contextmanager
 from transformer.machine.device import Machine, choose_machine
 from transformer.machine.interruptions import readable_errors
 from transformer.machine.processes import from_environment
-from transformer.runs.samples import write_sample
+from transformer.runs.samples import sample_text
 from transformer.terminal.command_line import INTERRUPTED, run_guarded
 from transformer.terminal.progress import describe
 from transformer.training.flags import parse
@@ -136,7 +136,7 @@ def describe_end(trainer: Trainer, reason: str) -> str:
     if best is not None:
         lines.append(f"Best {describe(best)}")
     if not trainer.is_sharded:
-        sample = write_sample(trainer.model, trainer.source.tokenizer, trainer.config.seed + 1)
+        sample = sample_text(trainer.model, trainer.source.tokenizer, trainer.config.seed + 1)
         lines.append(f"\nIt writes:\n\n{sample.strip()}\n")
     lines.append(f"Everything lies in {path}; curves.png shows how it learned.")
     lines.append(f'Next: uv run python commands/generate.py {quoted} --prompt "Once upon a time"')

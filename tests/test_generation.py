@@ -7,11 +7,11 @@ import torch
 
 from transformer.errors import UserError
 from transformer.generation import (
-    Reader,
+    CachedDecoder,
     decode_one_token,
     generate,
+    generate_steps,
     prefill,
-    steps,
     stream,
     window_start,
 )
@@ -86,7 +86,9 @@ def test_prompts_of_different_lengths_are_continued_as_if_alone(
     """Across several restarts of each row's own window."""
     prompts = [torch.randint(61, (length,)).tolist() for length in (9, 1, 16, 4, 25)]
     settings = SamplingSettings(**SAMPLED)  # type: ignore[arg-type]
-    together = list(steps(model, prompts, 40, settings, seed=[1, 2, 3, 4, 5], use_cache=use_cache))
+    together = list(
+        generate_steps(model, prompts, 40, settings, seed=[1, 2, 3, 4, 5], use_cache=use_cache)
+    )
     for row, prompt in enumerate(prompts):
         alone = list(stream(model, torch.tensor([prompt]), 40, seed=row + 1, **SAMPLED))
         assert [int(step.ids[row]) for step in together] == [int(ids) for ids in alone]
@@ -170,7 +172,9 @@ def test_prefill_then_decode_gives_the_logits_of_the_whole(
         expected = model(torch.tensor([[*text, 7 + row]]))[0, -2:]
         found = torch.stack([first[row], second[row]])
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-11)
-    assert torch.equal(Reader(model, 2, use_cache=False).next_logits(texts), prefill(model, texts))
+    assert torch.equal(
+        CachedDecoder(model, 2, use_cache=False).next_logits(texts), prefill(model, texts)
+    )
 
 
 def test_generation_leaves_the_mode_of_the_model_alone(model: DecoderOnlyTransformer) -> None:

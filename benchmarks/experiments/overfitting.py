@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trainings import report, train
 
-from transformer.runs.metrics import evaluations
+from transformer.runs.metrics import is_evaluation
 from transformer.terminal.command_line import run
 
 FLAGS = (
@@ -29,7 +29,7 @@ def main(runs_dir: Path = Path("runs/experiments")) -> None:
     report("Few stories, many stories", runs, runs_dir / "overfitting.png")
     for one in runs:
         print(one.name)
-        for record in evaluations(one.records):
+        for record in filter(is_evaluation, one.records):
             losses = f"train {record['train_loss']:.3f}  validation {record['val_loss']:.3f}"
             print(f"  step {record['step']:4d}  {losses}  {record['status']}")
 

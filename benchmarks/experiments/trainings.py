@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from transformer.runs.curves import RunSummary, draw_comparison, summarise
-from transformer.runs.metrics import is_evaluation, is_step
+from transformer.runs.metrics import is_evaluation
 
 TRAIN = Path(__file__).parents[2] / "commands/train.py"
 SMALL = (
@@ -32,7 +32,7 @@ def train(runs_dir: Path, name: str, *flags: str) -> RunSummary:
 def roughness(run: RunSummary) -> float:
     """How much the training loss jumps from step to step: std of the differences, over the
     second half of the run."""
-    losses = [r["train_loss"] for r in run.records if is_step(r)]
+    losses = [r["train_loss"] for r in run.records if not is_evaluation(r)]
     late = losses[len(losses) // 2 :]
     return statistics.stdev(b - a for a, b in pairwise(late))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trainings import report, train
 
-from transformer.runs.metrics import is_step
+from transformer.runs.metrics import is_evaluation
 from transformer.terminal.command_line import run
 
 FLAGS = ("--steps", "150", "--eval-every", "30", "--accumulation-steps", "2")
@@ -26,7 +26,7 @@ def main(runs_dir: Path = Path("runs/experiments")) -> None:
             runs.append(train(runs_dir, name, *FLAGS, "--learning-rate", rate, "--warmup", share))
     report("Warm-up", runs, runs_dir / "warmup.png")
     for one in runs:
-        norms = [r["grad_norm"] for r in one.records if is_step(r)]
+        norms = [r["grad_norm"] for r in one.records if not is_evaluation(r)]
         largest = max(norms)
         print(f"{one.name}: largest gradient {largest:.2f} at step {norms.index(largest) + 1}")
 

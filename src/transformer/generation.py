@@ -74,7 +74,7 @@ def pad(texts: Sequence[Sequence[int]], device: torch.device, padding: int = 0) 
     return torch.tensor(rows, dtype=torch.int64, device=device)
 
 
-class Reader:
+class CachedDecoder:
     """Logits for the next token of texts that grow by one token each between calls.
 
     With a cache, a token is read once per window, without one at every call; the logits are
@@ -127,7 +127,7 @@ class Step:
 
 
 @torch.no_grad()
-def steps(
+def generate_steps(
     model: DecoderOnlyTransformer,
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
@@ -142,11 +142,11 @@ def steps(
     _check(prompts, max_new_tokens)
     texts = [list(prompt) for prompt in prompts]
     generators = _generators(seed, len(texts))
-    reader = Reader(model, len(texts), use_cache)
+    decoder = CachedDecoder(model, len(texts), use_cache)
     ended: dict[int, int] = {}  # row -> the stop id it ended with
     with evaluating(model):
         for _ in range(max_new_tokens):
-            logits = reader.next_logits(texts)  # (B, V)
+            logits = decoder.next_logits(texts)  # (B, V)
             history = _history(texts, settings, logits.device)
             stages = filter_stages(logits, settings, history)
             probabilities = stages[-1][1].softmax(dim=-1)  # (B, V)
@@ -192,19 +192,8 @@ def generate(
     Raises:
         UserError: impossible settings, an empty prompt, ids outside the vocabulary.
     """
-    columns = stream(
-        model,
-        ids,
-        max_new_tokens,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        min_p=min_p,
-        repetition_penalty=repetition_penalty,
-        seed=seed,
-        use_cache=use_cache,
-        stop_ids=stop_ids,
-    )
+    settings = SamplingSettings(temperature, top_k, top_p, min_p, repetition_penalty)
+    columns = _columns(model, ids, max_new_tokens, settings, seed, use_cache, stop_ids)
     return torch.cat([ids, *(column[:, None] for column in columns)], dim=1)  # (B, T + n)
 
 
@@ -223,10 +212,23 @@ def stream(
     stop_ids: Sequence[int] = (),
 ) -> Iterator[Tensor]:
     """What `generate` appends, one column of (B,) ids at a time, as soon as it is drawn."""
+    settings = SamplingSettings(temperature, top_k, top_p, min_p, repetition_penalty)
+    return _columns(model, ids, max_new_tokens, settings, seed, use_cache, stop_ids)
+
+
+def _columns(
+    model: DecoderOnlyTransformer,
+    ids: Tensor,
+    max_new_tokens: int,
+    settings: SamplingSettings,
+    seed: Seed,
+    use_cache: bool,
+    stop_ids: Sequence[int],
+) -> Iterator[Tensor]:
+    """The ids of each step, (B,)."""
     if ids.dim() != 2:
         raise UserError(f"ids must have shape (B, T), but have {tuple(ids.shape)}")
-    settings = SamplingSettings(temperature, top_k, top_p, min_p, repetition_penalty)
-    all_steps = steps(
+    steps = generate_steps(
         model,
         ids.tolist(),
         max_new_tokens,
@@ -235,7 +237,7 @@ def stream(
         use_cache=use_cache,
         stop_ids=stop_ids,
     )
-    return (step.ids for step in all_steps)
+    return (step.ids for step in steps)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ overwritten by then.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -31,7 +32,22 @@ from transformer.config import ModelConfig
 from transformer.errors import UserError
 
 
-class KVCache:
+class Cache(Protocol):
+    """What a model asks of a cache, in this order; attention sees the layers only.
+
+    `KVCache` fills buffers, the cache of sharing/onnx.py grows by concatenation.
+    """
+
+    def check_room(self, positions: int) -> None: ...
+
+    def places(self, positions: int) -> slice | Tensor: ...
+
+    def layers(self, positions: int) -> list["LayerCache"]: ...
+
+    def advance(self, positions: int) -> None: ...
+
+
+class KVCache(Cache):
     """Preallocated keys and values of all layers, filled up to `length` positions.
 
     Args:
@@ -118,7 +134,7 @@ class KVCache:
             )
 
 
-@dataclass(frozen=True)
+@dataclass
 class LayerCache:
     """One layer's keys and values (B, H, S, K), with room for the new positions at `places`.
 

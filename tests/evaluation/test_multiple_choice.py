@@ -1,4 +1,4 @@
-"""Cloze scoring against one forward pass per continuation, and bad files."""
+"""Multiple choice and last words against one forward pass per continuation, and bad files."""
 
 import json
 from pathlib import Path

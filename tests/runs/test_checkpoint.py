@@ -129,7 +129,7 @@ def test_folders_with_other_names_are_not_checkpoints(written: Checkpoints) -> N
     (written.run / "checkpoint-00000008").write_text("a file")
     (written.run / "checkpoint-00000009").symlink_to("checkpoint-7")
     assert written.steps() == [1, 2, 3, 9]
-    written.forget_after(2)
+    written.truncate_after(2)
     assert written.steps() == [1, 2]
     assert (written.run / "checkpoint-7").is_dir()  # the link is gone, not what it led to
 
@@ -184,7 +184,7 @@ def test_a_full_disk_leaves_the_old_checkpoints(
 
 def test_what_lies_after_a_step_can_be_forgotten(written: Checkpoints) -> None:
     (written.run / ".unfinished-checkpoint-00000004").mkdir()
-    written.forget_after(2)
+    written.truncate_after(2)
     assert written.steps() == [1, 2]
     assert not list(written.run.glob(".unfinished-*"))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from transformer.runs.metrics import History, Record, cut_back, read_metrics
+from transformer.runs.metrics import History, Record, read_metrics, truncate_after
 
 
 def step(number: int, tokens: int, loss: float) -> Record:
@@ -23,7 +23,7 @@ def lines(*records: Record) -> str:
     return "".join(json.dumps(record) + "\n" for record in records)
 
 
-def test_metrics_survive_a_torn_line_and_can_be_cut_back(tmp_path: Path) -> None:
+def test_metrics_survive_a_torn_line_and_can_be_truncated(tmp_path: Path) -> None:
     path, warnings = tmp_path / "metrics.jsonl", list[str]()
     written = [step(1, 10, 4.0), step(2, 20, 2.0), judged(2, 2.5), step(3, 50, 1.0)]
     path.write_text(lines(*written) + '{"step": 4, ')
@@ -31,7 +31,7 @@ def test_metrics_survive_a_torn_line_and_can_be_cut_back(tmp_path: Path) -> None
     history = History(read_metrics(path))
     assert history.train_loss == 1.0
     assert history.best == judged(2, 2.5)
-    assert [r["step"] for r in cut_back(path, 2, warnings.append)] == [1, 2, 2]
+    assert [r["step"] for r in truncate_after(path, 2, warnings.append)] == [1, 2, 2]
     assert len(path.read_text().splitlines()) == 3
     assert warnings == []
 
@@ -56,7 +56,7 @@ def test_a_damaged_line_costs_that_line_alone(tmp_path: Path, line: str, problem
     (warning,) = warnings
     assert problem in warning
     assert f"{path}, line 2" in warning
-    cut_back(path, 3, warnings.append)
+    truncate_after(path, 3, warnings.append)
     assert path.read_text() == lines(step(1, 10, 4.0), step(3, 30, 1.0), judged(3, 0.9))
 
 

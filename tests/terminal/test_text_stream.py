@@ -11,7 +11,7 @@ from transformer.errors import UserError
 from transformer.generation import Step, generate
 from transformer.model import DecoderOnlyTransformer
 from transformer.sampling import SamplingSettings, filter_stages
-from transformer.terminal.text_stream import TextBuilder, encode_prompt, harmless, write
+from transformer.terminal.text_stream import TextBuilder, encode_prompt, harmless, stream_text
 from transformer.terminal.token_choices import explain, render
 
 BYTES = Tokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
@@ -63,7 +63,7 @@ def test_write_ends_every_sample_where_generate_does() -> None:
     prompt = encode_prompt(BYTES, "ab")
     assert prompt == [256, 97, 98]
     builders = [TextBuilder(BYTES) for _ in range(3)]
-    for step, new in write(model, prompt, builders, 30, SamplingSettings(), [4, 5, 6]):
+    for step, new in stream_text(model, prompt, builders, 30, SamplingSettings(), [4, 5, 6]):
         assert step.probabilities.shape == (3, 257)
         assert len(new) == 3
     for seed, builder in zip((4, 5, 6), builders, strict=True):

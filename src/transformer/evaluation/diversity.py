@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
-from transformer.generation import steps
+from transformer.generation import generate_steps
 from transformer.model import DecoderOnlyTransformer
 from transformer.sampling import SamplingSettings
 
@@ -79,7 +79,7 @@ def sample(
     texts: list[list[int]] = [[] for _ in seeds]
     ended = [False] * samples
     total, tokens = 0.0, 0
-    for step in steps(
+    for step in generate_steps(
         model, [prompt] * samples, max_new_tokens, settings, seed=seeds, stop_ids=(end_of_text,)
     ):
         beliefs = step.stages[0][1].log_softmax(dim=-1)  # (B, V), before the filters

@@ -1,4 +1,4 @@
-"""Questions to a model that cannot be asked: which continuation does it find likelier?
+"""Testing a base model, which cannot answer questions: which continuation is likelier to it?
 
     last word        {"context": "…", "continuation": " word"}        a line, as in LAMBADA
     multiple choice  {"query": "…", "choices": ["…", "…"], "gold": 0}  as in HellaSwag, PIQA
@@ -72,9 +72,9 @@ def score_continuations(
     for first in range(0, len(rows), BATCH):
         ids, targets = zip(*rows[first : first + BATCH], strict=True)
         cpu = torch.device("cpu")
-        asked = pad(targets, cpu, padding=IGNORED)  # (B, T)
-        log_probabilities, is_first = score_tokens(model, pad(ids, cpu), asked)
-        found = (is_first | (asked == IGNORED)).all(dim=1)
+        scored = pad(targets, cpu, padding=IGNORED)  # (B, T)
+        log_probabilities, is_first = score_tokens(model, pad(ids, cpu), scored)
+        found = (is_first | (scored == IGNORED)).all(dim=1)
         totals = log_probabilities.double().sum(dim=1)
         scores += map(Score, totals.tolist(), found.tolist())
     return scores
@@ -83,7 +83,7 @@ def score_continuations(
 def _row(
     tokenizer: Tokenizer, context: str, continuation: str, size: int
 ) -> tuple[list[int], list[int]]:
-    """Inputs and targets of one continuation; what is context is not asked for."""
+    """Inputs and targets of one continuation; what is context is not scored."""
     stem = context.rstrip()
     gap = context[len(stem) :]
     if not gap and stem and not continuation[:1].isspace():

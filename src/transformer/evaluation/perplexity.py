@@ -32,6 +32,7 @@ from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
 from transformer.generation import evaluating
 from transformer.model import DecoderOnlyTransformer
+from transformer.training_utils import perplexity
 
 ROWS = 256  # positions whose logits, (ROWS, V), are held at once
 
@@ -54,7 +55,7 @@ class Evaluation:
 
     @property
     def perplexity(self) -> float:
-        return math.exp(self.loss) if self.loss < 700 else math.inf
+        return perplexity(self.loss)
 
     @property
     def bits_per_byte(self) -> float | None:

@@ -17,7 +17,7 @@ import torch
 from transformer.data.tokenizer import Tokenizer
 from transformer.data.toy.stories import Story, song_examples
 from transformer.data.toy.words import SONG_SYLLABLES
-from transformer.generation import steps
+from transformer.generation import generate_steps
 from transformer.interpretability.induction import (
     NOT_REPEATED,
     Repeats,
@@ -127,7 +127,7 @@ def copy_accuracy(
         pairs = [_split(example, tokenizer) for example in examples[at : at + TOGETHER]]
         prompts, songs = zip(*pairs, strict=True)
         longest = max(map(len, songs))
-        columns = [step.ids for step in steps(model, prompts, longest, PRESETS["greedy"])]
+        columns = [step.ids for step in generate_steps(model, prompts, longest, PRESETS["greedy"])]
         written = torch.stack(columns, dim=1).tolist()  # (B, longest)
         for ids, song in zip(written, songs, strict=True):
             right += sum(one == other for one, other in zip(ids, song, strict=False))

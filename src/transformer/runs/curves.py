@@ -14,7 +14,7 @@ from typing import Any
 from transformer.errors import UserError
 from transformer.machine.files import written_whole
 from transformer.machine.saved_values import read_saved
-from transformer.runs.metrics import History, Record, Report, is_evaluation, is_step, read_metrics
+from transformer.runs.metrics import History, Record, Report, is_evaluation, read_metrics
 
 ENDINGS = (".png", ".svg", ".pdf", ".jpg")
 SMOOTHING = 0.98  # of the thin curve of single steps, as an exponential mean
@@ -70,7 +70,7 @@ def _new_figure(width: float, height: float) -> Any:
 
 def _measured(records: list[Record]) -> tuple[list[Record], list[Record]]:
     """Steps and evaluations whose loss was a finite number."""
-    steps = [r for r in records if is_step(r) and r["train_loss"] is not None]
+    steps = [r for r in records if not is_evaluation(r) and r["train_loss"] is not None]
     judged = [r for r in records if is_evaluation(r) and r["val_loss"] is not None]
     return steps, judged
 
@@ -148,7 +148,7 @@ def summarise(run: Path, report: Report = lambda warning: None) -> RunSummary:
     """Read config.json and metrics.jsonl of a run."""
     config = read_saved(run / "config.json")
     records = read_metrics(run / "metrics.jsonl", report)
-    steps = [record for record in records if is_step(record)]
+    steps = [record for record in records if not is_evaluation(record)]
     history = History(records)
     best = history.best
     return RunSummary(

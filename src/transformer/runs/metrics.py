@@ -112,26 +112,16 @@ def _checked(saved: Saved) -> Record:
     return saved.values
 
 
-def cut_back(path: Path, step: int, report: Report) -> list[Record]:
+def truncate_after(path: Path, step: int, report: Report) -> list[Record]:
     """Drop what lies after `step` and what is damaged, and return what remains."""
     kept = [record for record in read_metrics(path, report) if record["step"] <= step]
     write_whole(path, "".join(json.dumps(record) + "\n" for record in kept))
     return kept
 
 
-def is_step(record: Record) -> bool:
-    """Whether an optimiser step wrote this record."""
-    return "grad_norm" in record
-
-
 def is_evaluation(record: Record) -> bool:
-    """Whether an evaluation wrote this record."""
+    """Whether an evaluation wrote this record; if not, an optimiser step did."""
     return "val_loss" in record
-
-
-def evaluations(records: Iterable[Record]) -> list[Record]:
-    """Those that an evaluation wrote."""
-    return [record for record in records if is_evaluation(record)]
 
 
 class History:

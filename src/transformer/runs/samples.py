@@ -14,7 +14,7 @@ LENGTH = 120  # tokens
 HEADING = "## step "
 
 
-def write_sample(model: DecoderOnlyTransformer, tokenizer: Tokenizer, seed: int) -> str:
+def sample_text(model: DecoderOnlyTransformer, tokenizer: Tokenizer, seed: int) -> str:
     """A text from nothing but the end-of-text token, which starts every document."""
     device = next(model.parameters()).device
     start = torch.tensor([[tokenizer.end_of_text]], device=device)  # (1, 1)
@@ -33,7 +33,7 @@ def append_sample(path: Path, step: int, text: str) -> None:
         file.write(f"{HEADING}{step}\n\n{indented}\n\n")
 
 
-def cut_back(path: Path, step: int) -> None:
+def truncate_after(path: Path, step: int) -> None:
     """Drop the sections after `step`, and a torn one at the end."""
     if not path.exists():
         return

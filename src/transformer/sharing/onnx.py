@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from transformer.errors import UserError
-from transformer.kv_cache import KVCache, LayerCache
+from transformer.kv_cache import Cache, LayerCache
 from transformer.machine.files import written_whole
 from transformer.model import DecoderOnlyTransformer
 
@@ -23,13 +23,12 @@ class _GrowingLayer(LayerCache):
     """A layer's cache that grows by concatenation instead of filling a buffer."""
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        all_keys, all_values = torch.cat((self.keys, keys), 2), torch.cat((self.values, values), 2)
-        object.__setattr__(self, "keys", all_keys)
-        object.__setattr__(self, "values", all_values)
-        return all_keys, all_values
+        self.keys = torch.cat((self.keys, keys), 2)  # (B, H, P + T, K)
+        self.values = torch.cat((self.values, values), 2)  # (B, H, P + T, K)
+        return self.keys, self.values
 
 
-class _GrowingCache(KVCache):
+class _GrowingCache(Cache):
     """The interface that the model knows, over tensors that are graph inputs."""
 
     def __init__(self, past_keys: Tensor, past_values: Tensor) -> None:

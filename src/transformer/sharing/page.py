@@ -30,6 +30,7 @@ from transformer.data.fineweb.shard import SHARD_BYTES, Shard, cut_into_shards, 
 from transformer.data.tokenizer import Tokenizer
 from transformer.data.toy.stories import song_examples
 from transformer.errors import UserError
+from transformer.runs.metrics import Record, is_evaluation
 from transformer.runs.model_file import LoadedModel, write_model_file
 from transformer.training.config import TrainingConfig, flag, preset
 
@@ -187,19 +188,23 @@ def read_curve(run: Path) -> dict[str, Any]:
     """
     try:
         lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        records = [json.loads(line) for line in lines]
         config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+        curve = _thinned([json.loads(line) for line in lines])
         command = training_command(config["training"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{run} holds no readable metrics.jsonl and config.json: {error}") from None
-    training = [record for record in records if "grad_norm" in record]
-    validation = [record for record in records if "val_loss" in record]
-    if not training or not validation:
+    if not curve["train"] or not curve["validation"]:
         raise UserError(f"{run}/metrics.jsonl lacks training steps or evaluations")
+    return {"command": command, **curve}
+
+
+def _thinned(records: list[Record]) -> dict[str, Any]:
+    """The curve without its command."""
+    training = [record for record in records if not is_evaluation(record)]
+    validation = [record for record in records if is_evaluation(record)]
     stride = max(1, -(-len(training) // POINTS))
     floors = [record["floor"] for record in validation if record.get("floor") is not None]
     return {
-        "command": command,
         "floor": floors[0] if floors else None,
         "train": [
             [r["step"], r["tokens"], rounded(r["train_loss"]), rounded(r["grad_norm"])]

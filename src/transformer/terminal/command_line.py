@@ -8,15 +8,47 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
 
 from transformer.errors import UserError
 from transformer.machine.interruptions import leave_ctrl_c, take_ctrl_c
+from transformer.runs.find import find_model_file
+from transformer.runs.model_file import LoadedModel, read_model_file
 
 INTERRUPTED = 128 + signal.SIGINT  # what shells use for "ended by Ctrl-C"
+
+
+@dataclass(frozen=True)
+class RunsDir:
+    """--runs-dir of every command that looks for runs."""
+
+    runs_dir: Path = Path("runs")
+    """Where runs are looked for."""
+
+    def read(self, run: Path | None) -> LoadedModel:
+        """The model that a person means by `run`; of the newest run for None.
+
+        Raises:
+            UserError: there is none, or it is damaged.
+        """
+        return read_model_file(find_model_file(run, self.runs_dir))
+
+
+@dataclass(frozen=True)
+class RunArguments(RunsDir):
+    """RUN and --runs-dir of every command that uses one model."""
+
+    run: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="[RUN]")] = None
+    """A run folder, a checkpoint folder or a .safetensors file; without it, the newest run."""
+
+    def load(self) -> LoadedModel:
+        """The model of RUN; see `read`."""
+        return self.read(self.run)
 
 
 def run(main: Callable[..., int | None], args: list[str] | None = None) -> None:

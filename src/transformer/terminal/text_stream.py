@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
-from transformer.generation import Step, steps
+from transformer.generation import Step, generate_steps
 from transformer.machine.memory import check_fits
 from transformer.model import DecoderOnlyTransformer
 from transformer.sampling import SamplingSettings
@@ -87,7 +87,7 @@ class TextBuilder:
         return 0
 
 
-def write(
+def stream_text(
     model: DecoderOnlyTransformer,
     prompt: Sequence[int],
     builders: Sequence[TextBuilder],
@@ -101,7 +101,7 @@ def write(
     """
     end_of_text = builders[0].tokenizer.end_of_text
     prompts = [prompt] * len(builders)
-    for step in steps(
+    for step in generate_steps(
         model, prompts, max_new_tokens, settings, seed=seeds, stop_ids=(end_of_text,)
     ):
         tokens = step.ids.tolist()

@@ -69,7 +69,7 @@ def new_folder(
 
 def begin(folder: RunFolder, description: dict[str, Any]) -> None:
     """All is built: an older run's files go, and config.json makes the folder a run."""
-    Checkpoints(folder.path).forget_after(-1)
+    Checkpoints(folder.path).truncate_after(-1)
     entries = {path.name: path for path in folder.path.iterdir() if OURS.fullmatch(path.name)}
     for keep in (folder.config, folder.new_tokenizer, folder.path / ".lock"):
         entries.pop(keep.name, None)

@@ -25,10 +25,10 @@ from transformer.interpretability.songs import song_induction_score
 from transformer.machine.interruptions import StopRequest
 from transformer.machine.processes import Processes
 from transformer.model import DecoderOnlyTransformer
-from transformer.runs import samples
+from transformer.runs import metrics, samples
 from transformer.runs.checkpoint import Checkpoints, Snapshot, restore, take_snapshot
 from transformer.runs.curves import draw_curves
-from transformer.runs.metrics import History, MetricsLog, Record, cut_back, finite, read_metrics
+from transformer.runs.metrics import History, MetricsLog, Record, finite, read_metrics
 from transformer.runs.run_folder import RunFolder
 from transformer.terminal.progress import Reporter, describe
 from transformer.training.config import TrainingConfig
@@ -115,9 +115,9 @@ class Trainer:
         """
         is_main = self.processes.is_main
         if is_main:
-            self.checkpoints.forget_after(self.step)
-            cut_back(self.folder.metrics, self.step, self.reporter.say)
-            samples.cut_back(self.folder.samples, self.step)
+            self.checkpoints.truncate_after(self.step)
+            metrics.truncate_after(self.folder.metrics, self.step, self.reporter.say)
+            samples.truncate_after(self.folder.samples, self.step)
         self.processes.wait()
         self.reporter.begin(self.step, self.plan.total_steps)
         self.history = History(read_metrics(self.folder.metrics))
@@ -254,7 +254,7 @@ class Trainer:
         if not self.processes.is_main:
             return
         if not self.is_sharded:
-            text = samples.write_sample(self.model, self.source.tokenizer, self.config.seed)
+            text = samples.sample_text(self.model, self.source.tokenizer, self.config.seed)
             samples.append_sample(self.folder.samples, self.step, text)
         if time.monotonic() - self._drawn_at > CURVES_EVERY:
             self._draw()

@@ -120,12 +120,6 @@ def whole_folder(path: Path, size: int | None = None, advice: str = "") -> Itera
             shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def hash_file(path: Path) -> str:
-    """The SHA-256 of a file, as hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def flush(path: Path) -> None:
     """Wait until the disk has what was written to a file or folder."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -8,6 +8,7 @@ and what was written until then is removed.
 """
 
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -58,6 +59,12 @@ def written_whole(path: Path) -> Iterator[Path]:
     """
     with explained_writing(path), replaced(path) as temporary:
         yield temporary
+
+
+def hash_file(path: Path) -> str:
+    """The SHA-256 of a file, as hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -15,7 +15,6 @@ then the folder is renamed, then `latest` points to it. A process killed in betw
 unfinished folder that the next start removes. Nothing is ever unpickled.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -34,7 +33,7 @@ from torch.optim import Optimizer
 
 from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
-from transformer.machine.files import whole_folder
+from transformer.machine.files import hash_file, whole_folder
 from transformer.machine.saved_values import Saved, read_saved
 from transformer.model import DecoderOnlyTransformer
 from transformer.runs.model_file import FILE_NAME as MODEL
@@ -148,7 +147,7 @@ class Checkpoints:
             with whole_folder(final, snapshot.size) as unfinished:
                 save_model(unfinished / MODEL, model, tokenizer, step, snapshot.weights)
                 save_file(snapshot.moments, unfinished / MOMENTS)
-                hashes = {name: _hash(unfinished / name) for name in (MODEL, MOMENTS)}
+                hashes = {name: hash_file(unfinished / name) for name in (MODEL, MOMENTS)}
                 whole = json.dumps({"version": 1, **state, "sha256": hashes}, indent=2)
                 (unfinished / STATE).write_text(whole + "\n", encoding="utf-8")
             self._point(state)
@@ -197,7 +196,7 @@ class Checkpoints:
         hashes = saved.section("sha256")
         for name in (MODEL, MOMENTS):
             expected = hashes.take(name, str)
-            if not (folder / name).is_file() or _hash(folder / name) != expected:
+            if not (folder / name).is_file() or hash_file(folder / name) != expected:
                 raise UserError(f"{folder / name} is missing or damaged")
         try:
             return Snapshot(load_file(folder / MODEL), load_file(folder / MOMENTS)), saved.values
@@ -252,8 +251,3 @@ def _check_state(saved: Saved, step: int) -> None:
     saved.take("best_loss", float | None, least=0, default=None)  # older ones do not have it
     saved.take("source_fingerprint", str)
     saved.take("source_state", dict)
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -43,6 +43,14 @@ def test_no_function_is_longer_than_40_lines() -> None:
     assert {name: n for name, n in long.items() if n > 40 or name != "loss.py:forward"} == {}
 
 
+@pytest.mark.parametrize("room", ["evaluation", "interpretability", "runs", "sharing", "terminal"])
+def test_a_rooms_table_names_every_file_in_it(room: str) -> None:
+    folder = ROOT / "src/transformer" / room
+    text = (folder / "__init__.py").read_text()
+    table = re.findall(r"^[ a-z]*?(\w+\.py) +\S.*\?$", text, flags=re.MULTILINE)
+    assert sorted(table) == sorted(path.name for path in folder.glob("[!_]*.py"))
+
+
 def test_pytorchs_ready_made_transformer_is_not_used() -> None:
     forbidden = re.compile(r"nn\.(Transformer|MultiheadAttention)|torch\.(save|load)\(|pickle\.")
     found = [

@@ -1,4 +1,4 @@
-"""8. Generation: the model writes, one token after the other.
+"""Step 8: generation. The model writes, one token after another.
 
     prompt ──prefill──▶ logits ──sampling──▶ token ──┐
                           ▲                          │ decode: one position, the rest is cached

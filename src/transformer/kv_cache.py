@@ -1,4 +1,4 @@
-"""What generation remembers: the keys and values of every position so far.
+"""Step 8: the KV cache. What generation remembers: keys and values of every position so far.
 
 A new token asks its query of all earlier keys, and those never change: position p only looks
 at positions up to p, so nothing that comes later can alter its key or value. Keeping them

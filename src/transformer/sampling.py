@@ -1,4 +1,4 @@
-"""From logits to the next token: one pipeline of filters, then one draw.
+"""Step 8: sampling. From logits to the next token: one pipeline of filters, then one draw.
 
 The model gives a score to each of V tokens. Taking the best one every time (greedy) is
 repeatable and soon goes round in circles; drawing from softmax(logits) as it stands is lively

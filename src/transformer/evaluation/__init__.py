@@ -1,7 +1,7 @@
-"""How good is a model?
+"""How good is a model, and at what?
 
-validation.py       What is its loss on held-out text while it trains?
-perplexity.py       Loss, perplexity and bits per byte of any text, with how much context?
-multiple_choice.py  Does it find the last word of a text, or the right one of several answers?
-diversity.py        How varied is what it writes under each way of sampling?
+validation.py       what is the loss on text that training never sees, between two steps?
+perplexity.py       how surprised is a trained model by a text, also per byte?
+multiple_choice.py  which continuation does a model find likelier, and is it the right one?
+diversity.py        does a model repeat itself, and does it believe what it writes?
 """

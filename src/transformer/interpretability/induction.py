@@ -4,7 +4,7 @@
         ▲     │
         └─────┘          the head attends to B, the token AFTER the earlier A
 
-Attending there and copying what stands there (copying.py) predicts B. No single head can do
+Attending there and copying what stands there (copying_heads.py) predicts B. No single head can do
 it: a key has to know which token stood *before* it, which takes a previous-token head in an
 earlier layer. That is why these heads appear in models of two layers or more, and why they
 appear suddenly: both halves are worthless alone.

@@ -1,10 +1,10 @@
-"""What a training leaves on disk, and how it is found and read again.
+"""A run's folder: what training writes into it, and how it is found and read again.
 
-run_folder.py   What lies where in runs/NAME, and who may write there?
-find.py         Which run, checkpoint or model file does a person mean?
-model_file.py   How does a model travel in one file that is trusted with nothing?
-checkpoint.py   What is saved so that a training can be resumed exactly?
-metrics.py      What is written down after each step and each evaluation?
-curves.py       How did training go, and how do several runs compare?
-samples.py      What did the model write on the way?
+run_folder.py   what is in the folder of a run, and how is config.json read back?
+find.py         which run, checkpoint or model file does a person mean?
+model_file.py   how is a model written to one file, and read without trusting it?
+checkpoint.py   what must be saved so that training continues bit for bit?
+metrics.py      what did each step and each evaluation measure, and which was the best?
+curves.py       how did a run learn, and which of several learned better?
+samples.py      what did the model write while it learned?
 """

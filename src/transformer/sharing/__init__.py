@@ -1,7 +1,7 @@
-"""Models that leave this project, and how they come back.
+"""A trained model leaves the project: for other people, other libraries and the browser.
 
-model_hub.py     To and from the Hugging Face hub, as the same file that a checkpoint holds?
-hugging_face.py  As a GPT-2 that the library transformers reads?
-onnx.py          As a graph that runs without Python?
-page.py          Into index.html?
+model_hub.py     how does a model get to the Hugging Face Hub, and back?
+hugging_face.py  how does the library transformers compute the same logits?
+onnx.py          how does a runtime without PyTorch compute them, with the cache as inputs?
+page.py          how does a page that may read no files carry a model and curves?
 """

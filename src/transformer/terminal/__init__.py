@@ -1,7 +1,7 @@
-"""What a person sees and types.
+"""What a person types, and what appears on the screen.
 
-command_line.py   How does every command begin, read its flags, fail and end?
-progress.py       What is shown while training runs?
-text_stream.py    How does text appear token by token?
-token_choices.py  Which tokens were likely, and which one was taken?
+command_line.py   how does every command read its flags, and report mistakes?
+progress.py       what does training say while it runs?
+text_stream.py    when can a token be shown as text?
+token_choices.py  why was this token drawn, and which others were possible?
 """

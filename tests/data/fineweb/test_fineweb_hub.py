@@ -193,7 +193,7 @@ def test_a_moving_revision_is_asked_for_and_remembered(
 def test_a_hub_that_stays_away_is_given_up(config: FineWebConfig, hub: LocalHub) -> None:
     notices: list[str] = []
     source = make_source(config, notices)
-    source.text.hub.patience.seconds = 2.0
+    source.text.hub.retry.seconds = 2.0
     hub.fail(Fault("short"), times=100)
     with pytest.raises(UserError, match=r"failed \d+ times .*--resume"):
         inputs(source, 1)

@@ -7,7 +7,7 @@ if __name__ == "__main__":
 
 import shutil
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Annotated
 
@@ -49,7 +49,7 @@ def main(flags: Annotated[Flags, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefix
 
     source = FineWebSource(
         load_tokenizer(flags.tokenizer),
-        flags.data,
+        replace(flags.data, workers=0),  # so that what is timed is all that is read
         seq_length=flags.seq_length,
         seed=flags.seed,
         notify=notify,
@@ -90,11 +90,11 @@ def show_sample(console: Console, source: FineWebSource, start: float) -> None:
     console.print(f"\n{len(document)} tokens: {document[:12]} ...")
     pieces = [source.tokenizer.decode([token]) for token in document[:12]]
     console.print("│".join(pieces).replace("\n", "\\n"))
-    asked = batch.targets[0][batch.targets[0] != IGNORED].tolist()
+    scored = batch.targets[0][batch.targets[0] != IGNORED].tolist()
     console.rule("a sequence: the model reads", align="left")
     console.print(source.tokenizer.decode(batch.inputs[0].tolist()))
-    console.rule("and is asked for", align="left")
-    console.print(source.tokenizer.decode(asked))
+    console.rule("and must predict", align="left")
+    console.print(source.tokenizer.decode(scored))
     console.rule()
 
 

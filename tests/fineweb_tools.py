@@ -73,11 +73,11 @@ def block_tokens(texts: list[str], tokenizer: Tokenizer) -> list[int]:
 def naive_windows(tokens: list[int], length: int, fill: int) -> list[tuple[list[int], list[int]]]:
     """Every token but the first a target exactly once; the last window moved back."""
     result = []
-    for asked_from in range(1, len(tokens), length):
-        start = min(asked_from, max(1, len(tokens) - length)) - 1
+    for scored_from in range(1, len(tokens), length):
+        start = min(scored_from, max(1, len(tokens) - length)) - 1
         inputs = tokens[start : start + length][: len(tokens) - 1 - start]
         targets = [
-            tokens[i + 1] if i + 1 >= asked_from else IGNORED
+            tokens[i + 1] if i + 1 >= scored_from else IGNORED
             for i in range(start, start + len(inputs))
         ]
         missing = length - len(inputs)

@@ -108,7 +108,7 @@ def test_a_resumption_that_fails_changes_nothing() -> None:
     before = (RUN / "config.json").read_bytes()
     text = Path("text.txt").read_text()
     Path("other.txt").write_text(text + " And more.")
-    with pytest.raises(UserError, match="the data is not what this run was trained on"):
+    with pytest.raises(UserError, match="the checkpoint belongs to other data"):
         resume("--text", "other.txt")
     with pytest.raises(UserError, match=r"no such file or folder: gone\.txt"):
         resume("--text", "gone.txt")

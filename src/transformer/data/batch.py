@@ -10,7 +10,7 @@ from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
 from transformer.machine.saved_values import Saved
 
-IGNORED = -100  # a target that is not asked: it adds nothing to the loss
+IGNORED = -100  # a target that is not scored: it adds nothing to the loss
 
 State = dict[str, Any]
 """A JSON-able position in a data stream."""
@@ -23,14 +23,21 @@ def saved_position(state: State, fingerprint: str, *names: str) -> list[int]:
         UserError: it was saved by a source with another fingerprint, or is no position at all.
     """
     saved = Saved("the saved position in the data", state)
-    found = saved.take("fingerprint", str)
+    check_same_data("the saved position", saved.take("fingerprint", str), fingerprint)
+    return [saved.take(name, int, least=0) for name in names]
+
+
+def check_same_data(what: str, found: str, fingerprint: str) -> None:
+    """
+    Raises:
+        UserError: `what` (a position, a checkpoint) was saved with another fingerprint.
+    """
     if found != fingerprint:
         raise UserError(
-            f"the saved position belongs to other data: its fingerprint is {found!r}, that of this "
-            f"data {fingerprint!r}; the text or repository, its revision, the tokenizer, "
-            "--seq-length and --seed must be the same"
+            f"{what} belongs to other data: its fingerprint is {found!r}, that of this data "
+            f"{fingerprint!r}; the text or repository, its revision, the tokenizer, --seq-length "
+            "and --seed must be the same"
         )
-    return [saved.take(name, int, least=0) for name in names]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Documents to sequences: joined, cut into windows, shuffled; no token lost, none asked twice.
+"""Documents to sequences: joined, cut into windows, shuffled; no token lost, none predicted twice.
 
 A **block** is a run of documents with end-of-text (E) before the first and after every one.
 A model that reads E knows that a document starts, so it also learns how documents begin.
@@ -8,13 +8,13 @@ A model that reads E knows that a document starts, so it also learns how documen
 
 Windows of T inputs stand T apart; the target of an input is its successor. The last window
 would run over the end, so it is moved back until it fits, and the targets that an earlier
-window already asked are masked (·). With T = 4:
+window already scored are masked (·). With T = 4:
 
     inputs     E a b c │ E d e f │ d e f g           starts 0, 4, and 5 instead of 8
     targets    a b c E │ d e f g │ · · · E
 
 Every token but the first E is a target exactly once. A block shorter than T + 1 tokens gives one
-window, filled up on the right with E, where nothing is asked (causal attention never looks
+window, filled up on the right with E, where nothing is scored (causal attention never looks
 there).
 
 Neighbouring windows resemble each other, so training takes them in a random order. The order is
@@ -64,25 +64,25 @@ def count_windows(n_tokens: int, seq_length: int) -> int:
 def windows(
     block: Tokens, indices: Sequence[int] | Tokens, seq_length: int
 ) -> tuple[Tokens, Tokens]:
-    """Inputs and targets (n, T) int64 of n windows of a block; IGNORED where nothing is asked.
+    """Inputs and targets (n, T) int64 of n windows of a block; IGNORED where nothing is scored.
 
     >>> block = join_documents([[1, 2, 3], [4, 5, 6, 7]], end_of_text=9)
     >>> inputs, targets = windows(block, [0, 2], seq_length=4)
     >>> inputs.tolist(), targets.tolist()
     ([[9, 1, 2, 3], [4, 5, 6, 7]], [[1, 2, 3, 9], [-100, -100, -100, 9]])
     """
-    asked_from = np.asarray(indices, dtype=np.int64)[:, None] * seq_length  # (n, 1)
+    scored_from = np.asarray(indices, dtype=np.int64)[:, None] * seq_length  # (n, 1)
     n_targets = len(block) - 1
-    if asked_from.size and not 0 <= asked_from.min() <= asked_from.max() < n_targets:
+    if scored_from.size and not 0 <= scored_from.min() <= scored_from.max() < n_targets:
         raise IndexError(f"a window of {indices} is not in 0 … {n_targets // seq_length}")
     if n_targets < seq_length:
         block = np.pad(block, (0, seq_length - n_targets), constant_values=block[0])
-    starts = np.minimum(asked_from, max(0, n_targets - seq_length))  # the last one moves back
+    starts = np.minimum(scored_from, max(0, n_targets - seq_length))  # the last one moves back
     places = starts + np.arange(seq_length + 1)  # (n, T + 1)
     tokens = block[places].astype(np.int64)
     inputs, targets = tokens[:, :-1], tokens[:, 1:].copy()
     places = places[:, :-1]
-    targets[(places < asked_from) | (places >= n_targets)] = IGNORED
+    targets[(places < scored_from) | (places >= n_targets)] = IGNORED
     return inputs, targets
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from torch import nn
 
-from transformer.data.batch import Batch, BatchSource, State
+from transformer.data.batch import Batch, BatchSource, State, check_same_data
 from transformer.errors import UserError
 from transformer.evaluation.validation import validation_loss
 from transformer.interpretability.songs import song_induction_score
@@ -87,11 +87,7 @@ class Trainer:
         Raises:
             UserError: it does not fit this model or this data.
         """
-        if state["source_fingerprint"] != self.source.fingerprint:
-            raise UserError(
-                "the data is not what this run was trained on: its fingerprint is "
-                f"{self.source.fingerprint}, that in the checkpoint {state['source_fingerprint']}"
-            )
+        check_same_data("the checkpoint", state["source_fingerprint"], self.source.fingerprint)
         restore(self.model, self.optimizer, snapshot)
         self.step = self.saved_step = state["step"]
         self.tokens, self.skipped = state["tokens"], state["skipped"]

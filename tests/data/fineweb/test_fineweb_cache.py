@@ -4,7 +4,7 @@ import json
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -13,33 +13,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from fineweb_tools import PATH, REPO, write_dataset, write_file
+from fineweb_tools import PATH, REPO, write_file
 from local_hub import LocalHub
 
 from transformer.data.packing import Tokens
-from transformer.data.tokenizer import Tokenizer, load_tokenizer
+from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
 from transformer.fineweb_dataset import FineWebConfig, FineWebSource
 
 T = 16
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> Tokenizer:
-    return load_tokenizer("p50k_base")
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalHub]:
-    folder = write_dataset(tmp_path_factory.mktemp("data"), files=4, groups=6, rows=4)
-    with LocalHub({REPO: folder}) as hub:
-        yield hub
-
-
-@pytest.fixture
-def config(hub: LocalHub, tmp_path: Path) -> FineWebConfig:
-    hub.forget()
-    return FineWebConfig(hub_endpoint=hub.url, cache_dir=tmp_path / "cache")
 
 
 def build_all(source: FineWebSource) -> None:

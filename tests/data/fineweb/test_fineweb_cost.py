@@ -3,7 +3,6 @@
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from multiprocessing.queues import Queue
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fineweb_tools import PATH, REPO, make_text, write_dataset, write_file
+from fineweb_tools import PATH, REPO, make_text, write_file
 from local_hub import LocalHub
 from processes import CONTEXT, LIMIT, start, wait
 
@@ -20,24 +19,6 @@ from transformer.data.tokenizer import Tokenizer, load_tokenizer
 from transformer.fineweb_dataset import FineWebConfig, FineWebSource
 
 T = 16
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> Tokenizer:
-    return load_tokenizer("p50k_base")
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalHub]:
-    folder = write_dataset(tmp_path_factory.mktemp("data"), files=4, groups=6, rows=4)
-    with LocalHub({REPO: folder}) as hub:
-        yield hub
-
-
-@pytest.fixture
-def config(hub: LocalHub, tmp_path: Path) -> FineWebConfig:
-    hub.forget()
-    return FineWebConfig(hub_endpoint=hub.url, cache_dir=tmp_path / "cache")
 
 
 def test_the_first_batch_costs_the_footer_and_one_block(

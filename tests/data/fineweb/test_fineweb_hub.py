@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from fineweb_tools import PATH, REPO, write_dataset, write_file
+from fineweb_tools import PATH, REPO, write_file
 from local_hub import Fault, LocalHub
 
 from transformer.data.fineweb import retry
@@ -25,19 +24,6 @@ from transformer.fineweb_dataset import FineWebConfig, FineWebSource, training_t
 from transformer.terminal.progress import Reporter
 
 T = 16
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalHub]:
-    folder = write_dataset(tmp_path_factory.mktemp("data"), files=3, groups=6, rows=4)
-    with LocalHub({REPO: folder}) as hub:
-        yield hub
-
-
-@pytest.fixture
-def config(hub: LocalHub, tmp_path: Path) -> FineWebConfig:
-    hub.forget()
-    return FineWebConfig(hub_endpoint=hub.url, cache_dir=tmp_path / "cache")
 
 
 def inputs(source: FineWebSource, n: int = 50) -> np.ndarray:
@@ -97,7 +83,7 @@ def test_a_listing_that_fails_is_asked_for_again(
     config: FineWebConfig, hub: LocalHub, kind: str
 ) -> None:
     hub.fail(Fault("status", status=503), kind=kind)
-    assert len(make_source(config, []).text.listing.files) == 3
+    assert len(make_source(config, []).text.listing.files) == 4
 
 
 def test_a_silent_hub_is_named_until_it_has_answered(
@@ -194,7 +180,7 @@ def test_a_moving_revision_is_asked_for_and_remembered(
 def test_a_hub_that_stays_away_is_given_up(config: FineWebConfig, hub: LocalHub) -> None:
     notices: list[str] = []
     source = make_source(config, notices)
-    source.text.hub.patience.seconds = 2.0
+    source.text.hub.retry.seconds = 2.0
     hub.fail(Fault("short"), times=100)
     with pytest.raises(UserError, match=r"failed \d+ times .*--resume"):
         inputs(source, 1)

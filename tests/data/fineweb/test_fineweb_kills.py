@@ -4,16 +4,14 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from fineweb_tools import REPO, write_dataset
 from local_hub import LocalHub
 from processes import kill, start, wait
 
@@ -38,18 +36,9 @@ MOMENTS: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalHub]:
-    folder = write_dataset(tmp_path_factory.mktemp("data"), files=4, groups=6, rows=4)
-    with LocalHub({REPO: folder}) as hub:
-        yield hub
-
-
 @pytest.fixture
-def config(hub: LocalHub, tmp_path: Path) -> FineWebConfig:
-    return FineWebConfig(
-        hub_endpoint=hub.url, cache_dir=tmp_path / "cache", max_cached_shards=2, workers=1
-    )
+def config(config: FineWebConfig) -> FineWebConfig:
+    return replace(config, max_cached_shards=2)
 
 
 def stream(config: FineWebConfig, notices: list[str]) -> np.ndarray:

@@ -3,7 +3,6 @@
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -38,18 +37,6 @@ T = 16
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_dataset(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def hub(folder: Path) -> Iterator[LocalHub]:
-    with LocalHub({REPO: folder}) as hub:
-        yield hub
-
-
-@pytest.fixture
-def config(hub: LocalHub, tmp_path: Path) -> FineWebConfig:
-    hub.forget()
-    return FineWebConfig(hub_endpoint=hub.url, cache_dir=tmp_path / "cache", workers=1)
 
 
 def make_source(config: FineWebConfig, seed: int = 0) -> FineWebSource:

@@ -3,24 +3,15 @@
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fineweb_tools import REPO, write_dataset
 from local_hub import LocalHub
 from processes import LIMIT, busy_machine
 
 from transformer.data.fineweb import fork_gate
 
 SCRIPT = Path(__file__).with_name("forked_workers.py")
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalHub]:
-    folder = write_dataset(tmp_path_factory.mktemp("data"), files=4, groups=6, rows=4)
-    with LocalHub({REPO: folder}) as hub:
-        yield hub
 
 
 def start_workers(hub: LocalHub, cache: Path, starts: int) -> None:

@@ -1,10 +1,12 @@
 """From visits to rows: blocks read ahead in order, cut into groups of consecutive sequences."""
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 import numpy as np
 
@@ -15,37 +17,24 @@ from transformer.data.packing import Tokens, count_windows, windows
 Read = Callable[[Visit], Tokens]
 
 
-class ReadAhead:
-    """Blocks in the order of their visits, up to `workers` of them read in advance by threads.
+def read_ahead(visits: Iterator[Visit], read: Read, workers: int) -> Iterator[tuple[Visit, Tokens]]:
+    """Blocks in the order of their visits, `workers` of them read in advance by threads.
 
     Blocks are dealt to the threads in turn and taken back in the same order, so the stream is
     the same for any number of workers. (Threads suffice: fetching, decompressing and tokenising
-    all happen outside Python's lock.) Reading ahead begins with `fill`, so that nothing
-    competes with the very first block.
+    all happen outside Python's lock.) The first block is read alone, so that nothing competes
+    with the very first batch.
     """
-
-    def __init__(self, visits: Iterator[Visit], read: Read, workers: int) -> None:
-        self._visits = visits
-        self._read = read
-        self._workers = workers
-        self._pending: deque[tuple[Visit, Future[Tokens]]] = deque()
-
-    def fill(self) -> None:
-        while len(self._pending) < self._workers:
-            visit = next(self._visits, None)
-            if visit is None:
-                return
-            self._pending.append((visit, spawn(partial(self._read, visit))))
-
-    def __iter__(self) -> "ReadAhead":
-        return self
-
-    def __next__(self) -> tuple[Visit, Tokens]:
-        if self._pending:
-            visit, future = self._pending.popleft()
-            return visit, future.result()
-        visit = next(self._visits)
-        return visit, self._read(visit)
+    pending: deque[tuple[Visit, Future[Tokens]]] = deque()
+    for visit in islice(visits, 1):
+        yield visit, read(visit)
+    while True:
+        for visit in islice(visits, workers + 1 - len(pending)):
+            pending.append((visit, spawn(partial(read, visit))))
+        if not pending:
+            return
+        visit, future = pending.popleft()
+        yield visit, future.result()
 
 
 @dataclass(frozen=True)
@@ -72,7 +61,7 @@ class Rows:
 
 
 def group_rows(
-    blocks: ReadAhead,
+    blocks: Iterator[tuple[Visit, Tokens]],
     start: Position,
     rows: int,
     seq_length: int,
@@ -87,7 +76,8 @@ def group_rows(
         on_visit: told, after each group, which block the stream is in.
     """
     parts: list[tuple[Tokens, Tokens]] = []
-    held, seen = 0, start.seen
+    held = 0
+    remaining = sys.maxsize if limit is None else limit
     position = start
     for visit, block in blocks:
         n_sequences = count_windows(len(block), seq_length)
@@ -95,18 +85,18 @@ def group_rows(
         place = visit.position.sequence
         check_place("sequence", place, max(n_sequences, 1))
         while place < n_sequences:
-            left = rows if limit is None else min(rows, limit - (seen - held - start.seen))
-            taken = order[place : place + left - held]
+            wanted = min(rows, remaining)
+            taken = order[place : place + wanted - held]
             parts.append((block, taken))
-            place, held, seen = place + len(taken), held + len(taken), seen + len(taken)
-            position = visit.after(place, n_sequences, seen)
-            if held < left:
+            place, held = place + len(taken), held + len(taken)
+            position = visit.after(place, n_sequences, position.seen + len(taken))
+            if held < wanted:
                 break  # the next block has the rest
             yield Rows(tuple(parts), position)
             parts, held = [], 0
-            if limit is not None and seen - start.seen >= limit:
+            remaining -= wanted
+            if remaining == 0:
                 return
-            blocks.fill()
             on_visit(visit)
     if held:
         yield Rows(tuple(parts), position)

@@ -7,8 +7,9 @@ from typing import Any
 
 from transformer.data.fineweb.block_order import Position, Visit, visits
 from transformer.data.fineweb.block_reader import BlockReader
-from transformer.data.fineweb.block_stream import ReadAhead
-from transformer.data.fineweb.hub_dataset import FineWebConfig, HubText, Split
+from transformer.data.fineweb.block_stream import read_ahead
+from transformer.data.fineweb.config import FineWebConfig
+from transformer.data.fineweb.hub_dataset import HubText, Split
 from transformer.data.fineweb.retry import Notify
 from transformer.data.fineweb.shard import Shard
 from transformer.data.fineweb.shard_builder import ShardBuilder
@@ -53,14 +54,14 @@ class ShardedText(HubText):
 
     def stream(
         self, split: Split, start: Position, seed: int, *, passes: int | None = None
-    ) -> ReadAhead:
+    ) -> Iterator[tuple[Visit, Tokens]]:
         """The blocks of a split from a position on. The validation order knows no seed: it is
         the same in every run."""
         key = ("train", seed) if split == "train" else ("validation",)
         order: Iterator[Visit] = visits(
             self.split(split), start, self.reader.blocks, *key, passes=passes
         )
-        return ReadAhead(order, self._read, self.config.workers)
+        return read_ahead(order, self._read, self.config.workers)
 
     def build_around(self, visit: Visit) -> None:
         """Have the shard of this visit cached, then the next one."""

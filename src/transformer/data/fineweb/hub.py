@@ -7,7 +7,7 @@ footer (which says where every row group lies) and then exactly the bytes of a r
     1 request                       1-2 range requests       1 range request
 
 The hub answers a range request with a redirect to the host that has the bytes; the client
-library follows it and repeats what fails within half a minute, `retry.Patience` what fails
+library follows it and repeats what fails within half a minute, `retry.Retry` what fails
 longer.
 """
 
@@ -21,7 +21,7 @@ from huggingface_hub import HfApi, HfFileSystem
 
 from transformer.data.fineweb.background import spawn
 from transformer.data.fineweb.fork_gate import no_fork
-from transformer.data.fineweb.retry import Notify, Patience, UnreadableError, log_notice
+from transformer.data.fineweb.retry import Notify, Retry, UnreadableError, log_notice
 from transformer.errors import UserError
 from transformer.machine.files import read_checked, write_checked
 
@@ -70,7 +70,7 @@ class Hub:
         self.repo = repo
         self.revision = revision
         self.endpoint = endpoint
-        self.patience = Patience(f"the hub ({endpoint or 'default endpoint'}, {repo})", notify)
+        self.retry = Retry(f"the hub ({endpoint or 'default endpoint'}, {repo})", notify)
         self._files: Any = HfFileSystem(endpoint=endpoint, skip_instance_cache=True)
 
     def list_files(self, path: str, kept_at: Path) -> Listing:
@@ -86,9 +86,9 @@ class Hub:
         if kept is not None and _COMMIT.fullmatch(self.revision):
             return kept
         try:
-            listing = self.patience(lambda: self._ask_for_listing(path))
+            listing = self.retry(lambda: self._ask_for_listing(path))
         except UserError:
-            if kept is None or self.patience.reached:
+            if kept is None or self.retry.reached:
                 raise
             return kept
         if listing != kept:
@@ -109,7 +109,7 @@ class Hub:
                 raise UnreadableError(f"asked for {end - start} bytes, got {len(data)}")
             return data
 
-        return self.patience(fetch)
+        return self.retry(fetch)
 
     def _ask_for_listing(self, path: str) -> Listing:
         commit = self.revision

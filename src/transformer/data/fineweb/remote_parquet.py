@@ -55,7 +55,7 @@ class RemoteParquet:
         if self._footer is None:
             data = read_checked(self.kept_at)
             if data is None:
-                data = self.hub.patience(self._fetch_footer)
+                data = self.hub.retry(self._fetch_footer)
                 write_checked(self.kept_at, data)
             self._footer = _parse_footer(data)
         return self._footer
@@ -122,7 +122,7 @@ class RemoteParquet:
                 raise UnreadableError(f"{self.file.path} does not decode: {error}") from error
             return [_to_texts(table.column(0)) for table in tables]
 
-        return self.hub.patience(fetch)
+        return self.hub.retry(fetch)
 
     def _fetch_footer(self) -> bytes:
         """The footer as a Parquet file without row groups."""

@@ -1,4 +1,4 @@
-"""Patience with a network: what is worth another try, how long to wait, what to tell the user.
+"""Trying again: what is worth another try, how long to wait, what to tell the user.
 
 `huggingface_hub` already repeats a request five times within half a minute. That bridges a
 hiccup; a training run should also survive a router's restart or a hub under maintenance:
@@ -30,7 +30,7 @@ except ImportError:  # huggingface_hub 1.x stands on httpx
 Notify = Callable[[str], None]
 """Is told, in a few words, what a data set is waiting for or building. Any thread may call it."""
 
-PATIENCE = 15 * 60.0  # seconds after the first failure
+RETRY_SECONDS = 15 * 60.0  # seconds after the first failure
 LONGEST_WAIT = 60.0
 SILENCE = 3.0  # seconds without a first answer, after which the user is told
 
@@ -51,7 +51,7 @@ def log_notice(message: str) -> None:
     logging.getLogger("transformer.data").info(message)
 
 
-class Patience:
+class Retry:
     """Repeats what failed for a passing reason.
 
     Attributes:
@@ -59,14 +59,16 @@ class Patience:
             "no network", which the user should hear at once and not after 15 minutes.
     """
 
-    def __init__(self, where: str, notify: Notify = log_notice, seconds: float = PATIENCE) -> None:
+    def __init__(
+        self, where: str, notify: Notify = log_notice, seconds: float = RETRY_SECONDS
+    ) -> None:
         self.where = where
         self.notify = notify
         self.seconds = seconds
         self.reached = False
 
     def __call__(self, action: Callable[[], _Result]) -> _Result:
-        """The result of `action()`, tried until it succeeds or patience ends.
+        """The result of `action()`, tried until it succeeds or time is up.
 
         Raises:
             UserError: trying again would not help, or did not for `seconds`.

@@ -155,7 +155,7 @@ class TextFilesSource:
     ) -> Iterator[Batch]:
         """Finite and the same every time; see `BatchSource`. All ranks get equally many batches
         (they must, to exchange weights): one without a row of its own left gets a row in which
-        nothing is asked."""
+        nothing is scored."""
         tokens = self.validation_tokens
         n_windows = count_windows(len(tokens), self.seq_length)
         chosen = permutation(n_windows, "text validation")[: self.eval_sequences].tolist()

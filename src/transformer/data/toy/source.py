@@ -1,10 +1,10 @@
 """Toy stories as batches: one story a row, and the best loss that anybody could reach.
 
     inputs    E  Once  there  was  …  again  .   E   E   E
-    targets   Once  there  was  …  again  .  E   ·   ·   ·        (E end-of-text, · not asked)
+    targets   Once  there  was  …  again  .  E   ·   ·   ·        (E end-of-text, · not scored)
 
 A story begins at the first position and ends with end-of-text; what is left of the row is
-filled up and not asked for. Training and validation rows look the same, so nothing but the
+filled up and not scored. Training and validation rows look the same, so nothing but the
 stories has to be learned, and the loss on the validation stories can be compared with
 
     floor = Σ -ln p(story)  /  Σ (tokens of the story + 1 for end-of-text)        nats per token
@@ -103,7 +103,7 @@ class ToyStoriesSource:
         self, *, batch_size: int, rank: int = 0, world_size: int = 1
     ) -> Iterator[Batch]:
         """The same held-out stories every time, as many batches on every rank (in the last one
-        a rank may get a row in which nothing is asked)."""
+        a rank may get a row in which nothing is scored)."""
         for start in range(0, len(self._validation), world_size * batch_size):
             own, following = rank_rows(start, batch_size, rank, world_size)
             rows = self._validation[own.start : own.stop]

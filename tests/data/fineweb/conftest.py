@@ -22,13 +22,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_dataset(tmp_path_factory.mktemp("data"), files=4, groups=6, rows=4)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def hub(folder: Path) -> Iterator[LocalHub]:
+    """New for each test: threads that an earlier one has left do not ask this one."""
     with LocalHub({REPO: folder}) as hub:
         yield hub
 
 
 @pytest.fixture
 def config(hub: LocalHub, tmp_path: Path) -> FineWebConfig:
-    hub.forget()
     return FineWebConfig(hub_endpoint=hub.url, cache_dir=tmp_path / "cache")

@@ -32,11 +32,12 @@ def inputs(source: FineWebSource, n: int = 50) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def expected(hub: LocalHub, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
-    folder = tmp_path_factory.mktemp("whole")
-    source = make_source(FineWebConfig(hub_endpoint=hub.url, cache_dir=folder), [])
-    rows = inputs(source)
-    source.close()
+def expected(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    with LocalHub({REPO: folder}) as hub:
+        cache = tmp_path_factory.mktemp("whole")
+        source = make_source(FineWebConfig(hub_endpoint=hub.url, cache_dir=cache), [])
+        rows = inputs(source)
+        source.close()
     return rows
 
 
@@ -132,18 +133,16 @@ def test_bytes_without_a_redirect_are_read_too(config: FineWebConfig, hub: Local
     ("status", "advice"), [(401, "hf auth login"), (403, "terms"), (404, "--revision")]
 )
 def test_what_waiting_cannot_change_is_told_at_once(
-    config: FineWebConfig, tmp_path: Path, status: int, advice: str
+    config: FineWebConfig, hub: LocalHub, status: int, advice: str
 ) -> None:
-    folder = write_dataset(tmp_path / "data", files=3, groups=6, rows=4)
-    with LocalHub({REPO: folder}) as own:  # which no thread of an earlier test still asks
-        source = make_source(replace(config, hub_endpoint=own.url), [])
-        own.forget()
-        own.fail(Fault("status", status=status), times=100)
-        start = time.monotonic()
-        with pytest.raises(UserError, match=f"HTTP {status}: .*{advice}"):
-            inputs(source, 1)
-        assert own.count("range") == 1
-        assert time.monotonic() - start < 60
+    source = make_source(config, [])
+    hub.forget()
+    hub.fail(Fault("status", status=status), times=100)
+    start = time.monotonic()
+    with pytest.raises(UserError, match=f"HTTP {status}: .*{advice}"):
+        inputs(source, 1)
+    assert hub.count("range") == 1
+    assert time.monotonic() - start < 60
 
 
 def test_without_network_and_cache_the_error_names_the_toy_data(config: FineWebConfig) -> None:

@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from fineweb_tools import REPO
 from local_hub import LocalHub
 from processes import kill, start, wait
 
@@ -54,9 +56,10 @@ def stream(config: FineWebConfig, notices: list[str]) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def expected(hub: LocalHub, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
-    folder = tmp_path_factory.mktemp("whole")
-    return stream(FineWebConfig(hub_endpoint=hub.url, cache_dir=folder), [])
+def expected(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    with LocalHub({REPO: folder}) as hub:
+        cache = tmp_path_factory.mktemp("whole")
+        return stream(FineWebConfig(hub_endpoint=hub.url, cache_dir=cache), [])
 
 
 def die_at(owner: Any, name: str, call: int, before: bool) -> Callable[..., Any]:

@@ -1,13 +1,21 @@
-"""FineWeb: train on 10 billion tokens of the web without downloading them first.
+"""Step 7: FineWeb, ten billion tokens of the web to train on without downloading them first.
 
 FineWeb (Penedo et al. 2024, ODC-By licence) is text from Common Crawl, filtered and deduplicated.
-Its sample `10BT` is 15 Parquet files of 2 GB each: 30.6 GB, 14.9 million documents. Three ideas
-bring it to a laptop.
+Its sample `10BT` is 15 Parquet files of 2 GB each: 30.6 GB, 14.9 million documents. Five ideas
+bring it to a laptop; each has its place in `data/fineweb/`:
+
+| Idea | Where |
+|---|---|
+| streaming: fetch only what is read | `hub.py`, `retry.py`, `remote_parquet.py` |
+| caching: fetch and tokenise once | `block_reader.py`, `shard_builder.py` |
+| LRU: keep what was used last | `shard_cache.py`, `cached_shard.py` |
+| the split: validate on other text | `shard.py` |
+| the order, and resuming in it | `block_order.py`, `block_stream.py` |
 
 **Streaming.** A Parquet file is a row of *row groups* (about 1000 documents, 2 MB) with a footer
 that says where each one lies. An HTTP range request fetches one row group of a file on the hub,
-so the first batch needs the footer and 2 MB, not 30 GB. A row group is the unit of reading; here
-it is called a *block*.
+so the first batch needs the footer (4 MB, then kept) and 2 MB, not 30 GB. A row group is the unit
+of reading; here it is called a *block*.
 
 **Caching.** The network is slower than the disk and fails more often. About 130 neighbouring
 blocks make a *shard*. The shard that is being read is fetched as a whole in the background,
@@ -21,7 +29,8 @@ tokenised once, and written to disk; so is the next one.
 
 There is room for `max_cached_shards` (5, about 300 MB each). One more, and the *least recently
 used* (LRU) shard is deleted: the one whose last use is longest ago, because what was used lately
-is what will be needed soonest. The one in use is never deleted.
+is what will be needed soonest. The one in use is never deleted. `cache_metadata.json` lists what
+is there.
 
     last use    old ─────────────▶ new
                 [98]  [4]  [12]  [31]  [7]        room for five
@@ -39,9 +48,9 @@ This separates documents, not texts: FineWeb was deduplicated within each crawl 
 crawls, so we estimate that one validation document in 200 has an exact copy in training.
 
 **Order.** In file order the loss would rise and fall with the crawl. Shards, the blocks of a
-shard, and the sequences of a block are each visited in an order computed from the seed
-(`data/block_order.py`), and nothing comes twice before everything came once. An *epoch* is
-`tokens_per_epoch` tokens further along that one order, not the same tokens again.
+shard, and the sequences of a block are each visited in an order computed from the seed, and
+nothing repeats until everything has been seen. An *epoch* is `tokens_per_epoch` tokens further
+along that one order, not the same tokens again.
 
 **Resuming** needs five numbers (pass, shard, block, sequence, sequences seen) and one range
 request, however far the training was.
@@ -139,7 +148,7 @@ class FineWebSource:
         stop = min(stop, len(rows))
         if start < stop:
             inputs, targets = rows.cut(start, stop, self.seq_length)
-        else:  # the last batch of a validation has no row for this rank: ask it nothing
+        else:  # the last batch of a validation has no row for this rank: it scores nothing
             inputs, targets = rows.cut(0, 1, self.seq_length)
             targets = np.full_like(targets, IGNORED)
         return Batch(torch.from_numpy(inputs), torch.from_numpy(targets), self._state(rows))

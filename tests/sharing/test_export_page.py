@@ -132,3 +132,11 @@ def test_odd_pairs_are_refused(pair: str) -> None:
 def test_a_folder_without_a_log_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no readable metrics"):
         read_curve(tmp_path)
+
+
+def test_a_log_that_lacks_a_value_is_refused(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", 100)
+    with (tmp_path / "run/metrics.jsonl").open("a") as file:
+        file.write('\n{"step": 101}')
+    with pytest.raises(UserError, match=r"no readable metrics.*tokens"):
+        read_curve(tmp_path / "run")

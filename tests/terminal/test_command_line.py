@@ -197,3 +197,17 @@ def test_a_picture_that_cannot_be_saved_is_refused_before_the_work(
         assert message in capsys.readouterr().err
         assert call("interpret", "lens", "nowhere", "--demo", "--save", output) == 2
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [("generate",), ("interpret", "lens"), ("evaluate",)])
+def test_a_run_is_looked_for_in_runs_dir(
+    model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    (tmp_path / "text.txt").write_text("a b c")
+    given = {"generate": [*EXACT, "--prompt", "a"], "interpret": ["--prompt", "a b"]}
+    flags = given.get(command[0], ["--text", tmp_path / "text.txt"])
+    name = model_file.parent.name
+    assert call(*command, name, "--json", *flags) == 2
+    assert "there is no run, checkpoint folder or model file at" in capsys.readouterr().err
+    assert call(*command, name, "--json", *flags, "--runs-dir", tmp_path) == 0
+    assert str(model_file) in str(json.loads(capsys.readouterr().out))

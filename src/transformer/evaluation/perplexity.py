@@ -12,7 +12,7 @@ with this model: 8 bits per byte is no compression, 2 a quarter of the size.
 A text longer than the context has to be cut, and a token at the start of a piece is judged
 with hardly any context. Windows therefore overlap: each advances by `stride` tokens and only
 its last `stride` are scored, so every token (but the first few of the text) has at least
-max_seq_len - stride tokens before it. A smaller stride is fairer and dearer.
+max_seq_len - stride tokens before it. A smaller stride is fairer but slower.
 
     stride 4, max_seq_len 8     ●●●●●●●●                 ● scored   ○ only context
                                     ○○○○●●●●

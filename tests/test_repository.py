@@ -43,12 +43,23 @@ def test_no_function_is_longer_than_40_lines() -> None:
     assert {name: n for name, n in long.items() if n > 40 or name != "loss.py:forward"} == {}
 
 
-@pytest.mark.parametrize("room", ["evaluation", "interpretability", "runs", "sharing", "terminal"])
-def test_a_rooms_table_names_every_file_in_it(room: str) -> None:
-    folder = ROOT / "src/transformer" / room
-    text = (folder / "__init__.py").read_text()
-    table = re.findall(r"^[ a-z]*?(\w+\.py) +\S.*\?$", text, flags=re.MULTILINE)
-    assert sorted(table) == sorted(path.name for path in folder.glob("[!_]*.py"))
+ROOMS = sorted(path.parent for path in (ROOT / "src/transformer").rglob("*/__init__.py"))
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
+def test_a_rooms_table_names_every_file_in_it(room: Path) -> None:
+    text = (room / "__init__.py").read_text()
+    table = re.findall(r"^\|[^`]* `(\w+\.py)` \| \S.*\? \|$", text, re.M)
+    assert sorted(table) == sorted(path.name for path in room.glob("[!_]*.py"))
+
+
+def test_what_lies_flat_is_a_step_of_the_road() -> None:
+    """Everything else has a room; the package's own text names each step."""
+    flat = {path.name for path in (ROOT / "src/transformer").glob("[!_]*.py")}
+    text = (ROOT / "src/transformer/__init__.py").read_text()
+    assert set(re.findall(r"^\|[^`]* `(\w+\.py)` \| \S.*\? \|$", text, re.M)) == flat
+    readme = (ROOT / "README.md").read_text()
+    assert {name for name in flat if f"(src/transformer/{name})" not in readme} == {"errors.py"}
 
 
 def test_pytorchs_ready_made_transformer_is_not_used() -> None:

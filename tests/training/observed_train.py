@@ -58,6 +58,6 @@ def observed_step(
 if __name__ == "__main__":
     GradientAccumulator.step = observed_step  # type: ignore[assignment,method-assign]
     train = load_command("train")
-    build = start.build
-    start.build = lambda *args, **flags: die(0) or build(*args, **flags)
+    build = start.build_trainer
+    start.build_trainer = lambda *args, **flags: die(0) or build(*args, **flags)
     train.run_guarded(lambda: train.main(sys.argv[1:]))

@@ -1,17 +1,19 @@
 """Looking inside a trained model, and changing what is there.
 
-    reading    hooks.py               how is any activation recorded by its name in the code?
-               logit_lens.py          what would the model say if it stopped at this layer?
-               attribution.py         which head, which layer wrote this logit?
-               attention_patterns.py  what kind of place does a head look at?
-               induction.py           does a head find how the text went on last time?
-               copying_heads.py       does a head write the token that it looks at?
-               songs.py               does the model copy a song that it has read?
-    changing   patching.py            which activation, moved into another run, moves the answer?
-               ablation.py            what does the model lose without this part?
-    asking     prompts.py             which text shows what one is looking for?
-               questions.py           what do the five questions of commands/interpret.py find?
-               report.py              how are the answers printed, drawn and written as JSON?
+| | File | The question it answers |
+|---|---|---|
+| reading | `hooks.py` | How is any activation recorded by its name in the code? |
+| | `logit_lens.py` | What would the model say if it stopped at this layer? |
+| | `attribution.py` | Which head, which layer wrote this logit? |
+| | `attention_patterns.py` | What kind of place does a head look at? |
+| | `induction.py` | Does a head find how the text went on last time? |
+| | `copying_heads.py` | Does a head write the token that it looks at? |
+| | `songs.py` | Does the model copy a song that it has read? |
+| changing | `patching.py` | Which activation, moved into another run, moves the answer? |
+| | `ablation.py` | What does the model lose without this part? |
+| asking | `prompts.py` | Which text shows what one is looking for? |
+| | `questions.py` | What do the five questions of commands/interpret.py find? |
+| | `report.py` | How are the answers printed, drawn and written as JSON? |
 
 Reading shows what correlates with an answer; only changing shows what causes it. And the two
 ways of changing answer two questions. *Patching* an activation of a run that works into one

@@ -1,12 +1,14 @@
 """The machine underneath: what differs from one computer to the next, and what can go wrong there.
 
-device.py         Which device, which precision, compiled or not?
-fast_paths.py     What has a faster twin, and when is it taken?
-processes.py      Who else works on the same training?
-memory.py         Does it fit?
-shapes.py         What tensors does a module have?
-files.py          How is a file written so that it is never half there?
-saved_values.py   How is a value read back that may be damaged or missing?
-interruptions.py  What happens on Ctrl-C, on a closed terminal, when memory runs out?
-seeds.py          Which seeds are there?
+| File | The question it answers |
+|---|---|
+| `device.py` | Which device, which precision, compiled or not? |
+| `fast_paths.py` | What has a faster twin, and when is it taken? |
+| `processes.py` | Who else works on the same training? |
+| `memory.py` | Does it fit? |
+| `shapes.py` | What tensors does a module have? |
+| `files.py` | How is a file written so that it is never half there? |
+| `saved_values.py` | How is a value read back that may be damaged or missing? |
+| `interruptions.py` | What happens on Ctrl-C, on a closed terminal, when memory runs out? |
+| `seeds.py` | Which seeds are there? |
 """

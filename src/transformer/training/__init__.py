@@ -1,15 +1,17 @@
 """Training, from the command line to the last checkpoint.
 
-    config.py        Which flags are there, and which belong together?
-    flags.py         What did the command line ask for: a new run, or which one to resume?
-    start.py         How do flags become a trainer that is ready to go?
-    new_run.py       How does a new run begin so that nothing of an older one is lost too early?
-    memory.py        Can this training fit into memory at all?
-    data_sources.py  Which data set do the flags mean?
-    trainer.py       What happens from step to step?
-    optimizer.py     How do gradients move the weights?
-    scheduler.py     How large is the learning rate at each step?
-    parallel.py      How do several processes train one model?
+| File | The question it answers |
+|---|---|
+| `config.py` | Which flags are there, and which belong together? |
+| `flags.py` | What did the command line ask for: a new run, or which one to resume? |
+| `start.py` | How do flags become a trainer that is ready to go? |
+| `new_run.py` | How does a new run begin so that nothing of an older one is lost too early? |
+| `memory.py` | Can this training fit into memory at all? |
+| `data_sources.py` | Which data set do the flags mean? |
+| `trainer.py` | What happens from step to step? |
+| `optimizer.py` | How do gradients move the weights? |
+| `scheduler.py` | How large is the learning rate at each step? |
+| `parallel.py` | How do several processes train one model? |
 
 Gradient accumulation and the reading of curves are one folder up: training_utils.py.
 """

@@ -52,7 +52,7 @@ def started(
         joined(processes, machine.torch_device(processes.local_rank)),
         opened(flags, resumed, processes) as folder,
     ):
-        trainer = build(
+        trainer = build_trainer(
             config, machine, folder, processes, is_resumed=is_resumed, new_schedule=schedule
         )
         notes = []
@@ -117,7 +117,7 @@ def make_plan(
     return Plan(steps_per_epoch, total, schedule_steps or total)
 
 
-def build(
+def build_trainer(
     config: TrainingConfig,
     machine: Machine,
     folder: RunFolder,

@@ -72,10 +72,11 @@ def die_at(owner: Any, name: str, call: int, before: bool) -> Callable[..., Any]
         calls += 1
         if calls == call and before:
             os.kill(os.getpid(), signal.SIGKILL)
-        result = original(*args, **kwargs)
-        if calls == call:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
+        try:
+            return original(*args, **kwargs)
+        finally:  # also if it failed: a shard that is looked for is often not there yet
+            if calls == call:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     return wrapped
 

@@ -65,6 +65,19 @@ def test_the_least_recently_used_shard_goes_and_never_one_in_use(
     assert cached(config) == {c.name, d.name, e.name}
 
 
+def test_a_shard_that_another_process_evicts_while_it_is_open_is_built_again(
+    config: FineWebConfig, tokenizer: Tokenizer
+) -> None:
+    text = FineWebSource(tokenizer, config).text
+    shard = text.train[0]
+    text.builder.build(shard)
+    expected = text.reader.read(shard, text.reader.blocks(shard)[0])
+    text.cache.path(shard).unlink()
+    assert np.array_equal(text.reader.read(shard, text.reader.blocks(shard)[0]), expected)
+    assert text.builder.build(shard)
+    assert text.cache.has(shard)
+
+
 def test_streaming_keeps_at_most_the_cached_shards_and_one_more(
     config: FineWebConfig, tokenizer: Tokenizer
 ) -> None:

@@ -76,8 +76,8 @@ class ShardBuilder:
         while not self._stop:
             try:
                 with no_fork(), lock.acquire(timeout=LOCK_SECONDS):
-                    if self._cache.open(shard) is not None:
-                        return True
+                    if self._cache.has(shard) and self._cache.open(shard) is not None:
+                        return True  # there, and not damaged
                     return self._build_with_room(shard, progress)
             except Timeout:
                 continue  # another process builds it

@@ -94,10 +94,10 @@ def evaluate(
     nats, tokens, n_bytes = 0.0, 0, 0
     for inputs, targets in batches:
         log_probabilities, _ = score_tokens(model, inputs, targets)
-        asked = targets[targets != IGNORED]
+        scored = targets[targets != IGNORED]
         nats -= log_probabilities.double().sum().item()
-        tokens += len(asked)
-        n_bytes += 0 if lengths is None else int(lengths[asked].sum())
+        tokens += len(scored)
+        n_bytes += 0 if lengths is None else int(lengths[scored].sum())
     if not tokens:
         raise UserError("there is nothing to evaluate: the text has no token to predict")
     return Evaluation(nats, tokens, None if lengths is None else n_bytes)
@@ -110,7 +110,7 @@ def score_tokens(
     """ln p(target) at every position, and whether the target was the model's first choice.
 
     Args:
-        ids, targets: (B, T) int64; IGNORED targets are not asked for.
+        ids, targets: (B, T) int64; IGNORED targets are not scored.
 
     Returns:
         (B, T) float32 (float64 for a float64 model), 0 where IGNORED; and (B, T) bool.
@@ -157,9 +157,9 @@ def _window_batches(
     inputs, targets = ids[:-1], ids[1:]
     rows = []
     for start, scored in strided_windows(len(targets), size, stride):
-        asked = targets[start : start + size].clone()
-        asked[: scored - start] = IGNORED
-        rows.append((inputs[start : start + size], asked))
+        window = targets[start : start + size].clone()
+        window[: scored - start] = IGNORED
+        rows.append((inputs[start : start + size], window))
         if len(rows) == batch_size:
             yield _stack(rows)
             rows = []

@@ -13,27 +13,27 @@ from transformer.machine.processes import Processes
 
 @torch.no_grad()
 def validation_loss(
-    objective: nn.Module,
+    loss_module: nn.Module,
     source: BatchSource,
     batch_size: int,
     device: torch.device,
     processes: Processes,
 ) -> float:
-    """Mean nats per asked token of the validation set, over all processes.
+    """Mean nats per scored token of the validation set, over all processes.
 
     Losses are weighted with the tokens they are means of: the last batch is usually smaller,
     and a mean of batch means would give its tokens more say.
     """
-    total, asked = 0.0, 0
+    total, scored = 0.0, 0
     batches = source.validation_batches(
         batch_size=batch_size, rank=processes.rank, world_size=processes.world_size
     )
-    with evaluating(objective):
+    with evaluating(loss_module):
         for batch in batches:
             n = int((batch.targets != IGNORED).sum())
-            loss = objective(batch.inputs.to(device), batch.targets.to(device))
-            total, asked = total + float(loss) * n, asked + n
-    if isinstance(objective, FSDPModule):
-        objective.reshard()  # else the whole weights stay, and a checkpoint misses the pieces
-    tokens = processes.sum(asked)
+            loss = loss_module(batch.inputs.to(device), batch.targets.to(device))
+            total, scored = total + float(loss) * n, scored + n
+    if isinstance(loss_module, FSDPModule):
+        loss_module.reshard()  # else the whole weights stay, and a checkpoint misses the pieces
+    tokens = processes.sum(scored)
     return processes.sum(total) / tokens if tokens else math.nan

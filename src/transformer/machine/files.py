@@ -50,6 +50,19 @@ def replaced(path: Path, *, sync: bool = True) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def is_abandoned(path: Path) -> bool:
+    """Whether a `.part` file of `replaced` belongs to a process of this machine that has ended."""
+    match = re.fullmatch(r"\..*\.(\d+)-\d+\.part", path.name)
+    if match:
+        try:
+            os.kill(int(match[1]), 0)  # no signal, only the question
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False  # another user's, and alive
+    return False
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """The same for a file that a person asked for.

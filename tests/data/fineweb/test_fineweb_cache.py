@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fineweb_tools import PATH, REPO, write_file
+from fineweb_tools import PATH, REPO, write_dataset, write_file
 from local_hub import LocalHub
 
 from transformer.data.packing import Tokens
@@ -200,22 +201,27 @@ def test_a_full_disk_costs_a_warning_and_no_token(
     source.close()
     expected.close()
     assert any("no room" in notice for notice in notices)
-    assert any(notice.startswith("warning: the disk is full") for notice in notices)
-    assert not list(tmpfs.glob("*.part"))
+    assert any(re.match(r"warning: shard_\d+ cannot be kept", notice) for notice in notices)
+    assert not list(tmpfs.rglob("*.part"))
 
 
+@pytest.mark.parametrize("tmpfs", ["1m"], indirect=True)
 def test_the_oldest_shard_makes_room_on_a_full_disk(
-    config: FineWebConfig, tokenizer: Tokenizer, tmpfs: Path
+    tmp_path: Path, tokenizer: Tokenizer, tmpfs: Path
 ) -> None:
-    full = replace(config, cache_dir=tmpfs, max_cached_shards=30)
-    text = FineWebSource(tokenizer, full).text
-    first, second = sorted(text.train, key=lambda shard: -len(text.reader.blocks(shard)))[:2]
-    assert text.builder.build(first)
-    free = shutil.disk_usage(tmpfs).free
-    (tmpfs / "ballast").write_bytes(bytes(free - 2048))
-    text.builder.protect([second])
-    assert text.builder.build(second)
-    assert {path.stem for path in tmpfs.glob("shard_*.parquet")} == {second.name}
+    """There is never room for a shard and its blocks together."""
+    folder = write_dataset(tmp_path / "data", files=5, groups=12, rows=100)
+    with LocalHub({REPO: folder}) as hub:
+        config = FineWebConfig(hub_endpoint=hub.url, cache_dir=tmpfs)
+        text = FineWebSource(tokenizer, config).text
+        first, second = text.train[:2]
+        assert text.builder.build(first)
+        free, size = shutil.disk_usage(tmpfs).free, text.cache.path(first).stat().st_size
+        (tmpfs / "ballast").write_bytes(bytes(free - size // 2))
+        text.builder.protect([second])
+        assert text.builder.build(second)
+        assert {path.stem for path in tmpfs.glob("shard_*.parquet")} == {second.name}
+        assert not list(tmpfs.glob("blocks/*/*"))
 
 
 def test_validation_evicts_nothing(config: FineWebConfig, tokenizer: Tokenizer) -> None:

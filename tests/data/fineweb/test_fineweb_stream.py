@@ -196,8 +196,8 @@ def test_a_place_past_the_end_is_refused(config: FineWebConfig, place: str, mess
     [
         ({"split": "test"}, "split must be"),
         ({"max_cached_shards": 1}, "at least 2"),
-        ({"text_column": "body"}, "no text column 'body'.*text .string"),
-        ({"text_column": "language_score"}, "no text column"),
+        ({"text_column": "body"}, "one text column 'body'.*text .string"),
+        ({"text_column": "language_score"}, "one text column"),
         ({"path": "sample/1BT"}, "one of: sample/10BT"),
         ({"revision": "v9"}, "404.*--revision"),
         ({"repo": "HuggingFaceFW/missing"}, "401"),

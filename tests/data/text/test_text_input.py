@@ -37,9 +37,9 @@ def test_a_broken_file_is_named(tmp_path: Path, name: str, content: bytes, messa
 
 def test_a_missing_column_is_shown_with_those_that_are_there(tmp_path: Path) -> None:
     pq.write_table(pa.table({"body": ["x"], "n": [1]}), tmp_path / "a.parquet")
-    with pytest.raises(UserError, match=r"no column 'text'; it has body, n"):
+    with pytest.raises(UserError, match=r"text column 'text'; .* body .*, n "):
         list(text_documents(tmp_path))
-    with pytest.raises(UserError, match="'n' is not text but int64"):
+    with pytest.raises(UserError, match=r"one text column 'n'.*n \(int64\)"):
         list(text_documents(tmp_path, text_column="n"))
     assert list(text_documents(tmp_path, text_column="body")) == ["x"]
 
@@ -47,7 +47,7 @@ def test_a_missing_column_is_shown_with_those_that_are_there(tmp_path: Path) -> 
 def test_a_column_that_is_there_twice_is_named(tmp_path: Path) -> None:
     table = pa.table([["x"], ["y"]], names=["text", "text"])
     pq.write_table(table, tmp_path / "a.parquet")
-    with pytest.raises(UserError, match=r"a.parquet has 2 columns 'text'"):
+    with pytest.raises(UserError, match=r"have one text column 'text'.*text .*, text "):
         list(text_documents(tmp_path))
 
 

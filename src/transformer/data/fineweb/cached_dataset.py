@@ -36,7 +36,7 @@ class ShardedText(HubText):
             "shard_bytes": config.shard_bytes,
         }
         self.cache = ShardCache(
-            config.folder, self.identity, tokenizer.end_of_text, config.max_cached_shards, notify
+            config.folder, self.identity, tokenizer, config.max_cached_shards, notify
         )
         self.reader = BlockReader(self, self.cache, tokenizer)
         self.builder = ShardBuilder(self.reader)

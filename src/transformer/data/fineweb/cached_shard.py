@@ -10,14 +10,15 @@ There is one check: the tokens of a block that is read must have the block's has
 whole way from the disk to the training. (The checksums that Parquet can give to its pages do not:
 the header of a page has none, and one flipped bit in it can decode to other tokens without any
 error.) The texts are there for people who look into the file; training never reads them.
+
+A block that is read before its shard is complete lies in a file of its own: a shard of one block.
 """
 
 import hashlib
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -30,66 +31,48 @@ SHARD = b"transformer.shard"
 SHA256 = b"transformer.sha256"
 
 
-class DamagedError(ValueError):
+class DamagedError(OSError):
     """A cached file is not what was written."""
 
 
-class ShardWriter:
-    """Writes a shard block by block; `with` closes the file, complete or not.
+def make_table(texts: Sequence[str], block: Tokens, end_of_text: int) -> pa.Table:
+    """A row group; `block` as `packing.join_documents` makes it of the texts."""
+    ends = np.flatnonzero(block == end_of_text).astype(np.int32)  # the first is in front
+    tokens = pa.ListArray.from_arrays(pa.array(ends), pa.array(block[1:]))
+    return pa.table([pa.array(texts, pa.string()), tokens], schema=_schema(block.dtype))
+
+
+def write_shard(
+    path: Path, provenance: dict[str, Any], dtype: type, tables: Iterable[pa.Table]
+) -> None:
+    """Write a shard of these row groups.
 
     Args:
         provenance: what the shard was made of, JSON-able.
         dtype: of the tokens, uint16 or uint32.
     """
-
-    def __init__(self, path: Path, provenance: dict[str, Any], dtype: type) -> None:
-        self._element = pa.from_numpy_dtype(np.dtype(dtype))
-        self._provenance = provenance
-        self._hashes: list[str] = []
-        self._n_tokens = 0
-        self._file = path.open("wb")
-        self._writer = pq.ParquetWriter(
-            self._file,
-            pa.schema([("text", pa.string()), ("tokens", pa.list_(self._element))]),
-            compression="zstd",
-            compression_level=1,
-            use_dictionary=False,
-            column_encoding={"tokens.list.element": "BYTE_STREAM_SPLIT"},
-            write_statistics=False,
-        )
-
-    def write(self, texts: Sequence[str], block: Tokens, end_of_text: int) -> None:
-        """Append one block; `block` as `packing.join_documents` makes it."""
-        ends = np.flatnonzero(block == end_of_text).astype(np.int32)  # the first is in front
-        values = pa.array(block[1:], type=self._element)
-        tokens = pa.ListArray.from_arrays(pa.array(ends), values)
-        table = pa.table([pa.array(texts, pa.string()), tokens], schema=self._writer.schema)
-        self._writer.write_table(table, row_group_size=max(1, len(texts)))
-        self._hashes.append(_hash(block[1:]))
-        self._n_tokens += len(block) - 1
-
-    def __enter__(self) -> "ShardWriter":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                facts = {**self._provenance, "tokens": self._n_tokens, "blocks": self._hashes}
-                whole = json.dumps(facts).encode()
-                digest = hashlib.sha256(whole).hexdigest()
-                self._writer.add_key_value_metadata({SHARD: whole, SHA256: digest})
-            self._writer.close()
-        except OSError:
-            if kind is None:
-                raise
-        finally:
-            self._file.close()
+    options: dict[str, Any] = {
+        "compression": "zstd",
+        "compression_level": 1,
+        "use_dictionary": False,
+        "column_encoding": {"tokens.list.element": "BYTE_STREAM_SPLIT"},
+        "write_statistics": False,
+    }
+    hashes, n_tokens = [], 0
+    schema = _schema(np.dtype(dtype))
+    with path.open("wb") as file, pq.ParquetWriter(file, schema, **options) as writer:
+        for table in tables:
+            writer.write_table(table, row_group_size=max(1, len(table)))
+            tokens = _tokens(table)
+            hashes.append(_hash(tokens))
+            n_tokens += len(tokens)
+        whole = json.dumps({**provenance, "tokens": n_tokens, "blocks": hashes}).encode()
+        digest = hashlib.sha256(whole).hexdigest()
+        writer.add_key_value_metadata({SHARD: whole, SHA256: digest})
 
 
 class CachedShard:
-    """An open shard. It stays readable when the file is deleted meanwhile.
+    """An open shard.
 
     Attributes:
         groups: the row groups of its source that are its blocks.
@@ -122,19 +105,32 @@ class CachedShard:
         Raises:
             DamagedError: they are not what was written.
         """
+        values = _tokens(self.read_table(block, ["tokens"]))
+        return np.concatenate([np.array([self._end_of_text], values.dtype), values])
+
+    def read_table(self, block: int, columns: list[str] | None = None) -> pa.Table:
+        """The same as it lies there, with the texts."""
         place = block - self.groups.start
         try:
             with self._lock:
-                table = self._file.read_row_group(place, columns=["tokens"], use_threads=False)
-            values = table["tokens"].combine_chunks().values.to_numpy(zero_copy_only=False)
+                table = self._file.read_row_group(place, columns=columns, use_threads=False)
+            found = _hash(_tokens(table))
         except Exception as error:  # as above
             raise DamagedError(f"block {block}: {error}") from error
-        if _hash(values) != self._hashes[place]:
+        if found != self._hashes[place]:
             raise DamagedError(f"block {block} is not what was written")
-        return np.concatenate([np.array([self._end_of_text], values.dtype), values])
+        return table
 
     def close(self) -> None:
         self._stream.close()
+
+
+def _schema(dtype: np.dtype[Any]) -> pa.Schema:
+    return pa.schema([("text", pa.string()), ("tokens", pa.list_(pa.from_numpy_dtype(dtype)))])
+
+
+def _tokens(table: pa.Table) -> Tokens:
+    return table["tokens"].combine_chunks().values.to_numpy(zero_copy_only=False)
 
 
 def _hash(tokens: Tokens) -> str:

@@ -95,21 +95,23 @@ class Hub:
             write_checked(kept_at, listing.to_json())
         return listing
 
+    @no_fork()
     def read(self, listing: Listing, file: HubFile, start: int, end: int) -> bytes:
-        """Bytes `start` … `end` - 1 of a file: one range request, repeated while it fails."""
+        """Bytes `start` … `end` - 1 of a file: one range request, which `retry` may repeat."""
+        if not self._files.dircache:  # tell the client what a remembered listing says
+            folders: dict[str, list[dict[str, Any]]] = {}
+            for known in listing.files:
+                name = f"{self._root(listing.commit)}/{known.path}"
+                entry = {"name": name, "size": known.size, "type": "file"}
+                folders.setdefault(name.rpartition("/")[0], []).append(entry)
+            self._files.dircache.update(folders)
         name = f"{self._root(listing.commit)}/{file.path}"
-
-        @no_fork()
-        def fetch() -> bytes:
-            self._remember_sizes(listing)
-            with self._files.open(name, size=file.size, cache_type="none") as stream:
-                stream.seek(start)
-                data: bytes = stream.read(end - start)
-            if len(data) != end - start:
-                raise UnreadableError(f"asked for {end - start} bytes, got {len(data)}")
-            return data
-
-        return self.retry(fetch)
+        with self._files.open(name, size=file.size, cache_type="none") as stream:
+            stream.seek(start)
+            data: bytes = stream.read(end - start)
+        if len(data) != end - start:
+            raise UnreadableError(f"asked for {end - start} bytes, got {len(data)}")
+        return data
 
     def _ask_for_listing(self, path: str) -> Listing:
         commit = self.revision
@@ -148,17 +150,6 @@ class Hub:
 
     def _root(self, commit: str) -> str:
         return f"datasets/{self.repo}@{commit}"
-
-    def _remember_sizes(self, listing: Listing) -> None:
-        """Tell the client library what a remembered listing says, so that it does not ask."""
-        if self._files.dircache:
-            return
-        folders: dict[str, list[dict[str, Any]]] = {}
-        for file in listing.files:
-            name = f"{self._root(listing.commit)}/{file.path}"
-            entry = {"name": name, "size": file.size, "type": "file"}
-            folders.setdefault(name.rpartition("/")[0], []).append(entry)
-        self._files.dircache.update(folders)
 
     def _read_kept(self, path: str, kept_at: Path) -> Listing | None:
         data = read_checked(kept_at)

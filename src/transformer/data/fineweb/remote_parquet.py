@@ -5,27 +5,28 @@
     └─────────────┴─────────────┴─ ─ ─┴─────────────┴────────┘
      text id url …                                   where each column of each group lies
 
-The footer is read once and kept. One block costs one range request for the bytes of its text
-column; a run of blocks is read in large pieces, all columns, because each request has a price
-(a redirect, a round trip) and text is nine tenths of the bytes.
+The footer is read once and kept. After that a block costs one range request, for the bytes of its
+text column and no others.
 """
 
-import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fsspec.spec import AbstractBufferedFile
 
 from transformer.data.fineweb.hub import Hub, HubFile, Listing
 from transformer.data.fineweb.retry import UnreadableError
-from transformer.data.text.files import is_text
-from transformer.errors import UserError
+from transformer.data.text.files import check_text_column
 from transformer.machine.files import read_checked, write_checked
 
 TAIL = 64 * 1024  # bytes: the first read of a footer; the end of it says how long it is
-PIECE = 32 * 1024 * 1024  # bytes: the most that one request of a run brings
-_MAGIC = b"PAR1"
+MAGIC = b"PAR1"
+
+_Result = TypeVar("_Result")
 
 
 class RemoteParquet:
@@ -57,142 +58,54 @@ class RemoteParquet:
             if data is None:
                 data = self.hub.retry(self._fetch_footer)
                 write_checked(self.kept_at, data)
-            self._footer = _parse_footer(data)
+            self._footer = pq.read_metadata(pa.BufferReader(data))
         return self._footer
-
-    @property
-    def _text_index(self) -> int:
-        schema = self.footer.schema.to_arrow_schema()
-        names = schema.names
-        kind = schema.field(self.text_column).type if self.text_column in names else None
-        if kind is None or not is_text(kind):
-            raise UserError(
-                f"{self.file.path} of {self.hub.repo} has no text column {self.text_column!r}; "
-                f"its columns: {', '.join(f'{f.name} ({f.type})' for f in schema)}; "
-                "name one with --text-column"
-            )
-        paths = [self.footer.schema.column(i).path for i in range(self.footer.num_columns)]
-        return paths.index(self.text_column)
 
     @property
     def n_blocks(self) -> int:
         return self.footer.num_row_groups
 
     def read_block(self, block: int) -> list[str]:
-        """The texts of one row group, for one range request."""
-        column = self.footer.row_group(block).column(self._text_index)
-        return self._fetch_texts(*_column_range(column), [block])[0]
+        """The texts of one row group: nothing for null, U+FFFD for what is not UTF-8."""
+        schema = self.footer.schema.to_arrow_schema()
+        check_text_column(schema, self.text_column, f"{self.file.path} of {self.hub.repo}")
+        column = self.hub.retry(lambda: self._fetch_column(block))
+        try:
+            return [text or "" for text in column.to_pylist()]
+        except UnicodeDecodeError:
+            values = column.cast(pa.large_binary()).to_pylist()
+            return [(value or b"").decode("utf-8", errors="replace") for value in values]
 
-    def read_run(self, blocks: range) -> Iterator[tuple[int, list[str]]]:
-        """The texts of neighbouring row groups, fetched in pieces of at most 32 MiB."""
-        for piece, start, end in self._pieces(blocks):
-            yield from zip(piece, self._fetch_texts(start, end, piece), strict=True)
-
-    def _pieces(self, blocks: range) -> Iterator[tuple[list[int], int, int]]:
-        piece: list[int] = []
-        piece_start = piece_end = 0
-        for block in blocks:
-            start, end = self._block_range(block)
-            if piece and (end - piece_start > PIECE or start < piece_start):
-                yield piece, piece_start, piece_end
-                piece = []
-            if not piece:
-                piece_start = start
-            piece.append(block)
-            piece_end = end
-        if piece:
-            yield piece, piece_start, piece_end
-
-    def _block_range(self, block: int) -> tuple[int, int]:
+    def _fetch_column(self, block: int) -> pa.ChunkedArray:
+        """Fetched first and then decoded: Arrow must not wait for the hub inside its own code,
+        for a thread that does so while the program ends brings the whole process down."""
         group = self.footer.row_group(block)
-        ranges = [_column_range(group.column(i)) for i in range(group.num_columns)]
-        return min(start for start, _ in ranges), max(end for _, end in ranges)
-
-    def _fetch_texts(self, start: int, end: int, blocks: Iterable[int]) -> list[list[str]]:
-        """Fetch and decode in one go, so that bytes that do not decode are fetched again."""
-        index = self._text_index  # a missing column is no reason to fetch again
-
-        def fetch() -> list[list[str]]:
-            data = self.hub.read(self.listing, self.file, start, end)
-            window = _Window(data, start, self.file.size)
-            try:
-                file = pq.ParquetFile(window, metadata=self.footer, pre_buffer=False)
-                tables = [file.reader.read_row_group(b, column_indices=[index]) for b in blocks]
-            except (pa.ArrowException, OSError) as error:
-                raise UnreadableError(f"{self.file.path} does not decode: {error}") from error
-            return [_to_texts(table.column(0)) for table in tables]
-
-        return self.hub.retry(fetch)
+        columns = map(group.column, range(group.num_columns))
+        column = next(column for column in columns if column.path_in_schema == self.text_column)
+        start = min(filter(None, (column.dictionary_page_offset, column.data_page_offset)))
+        end = start + column.total_compressed_size
+        data = {(start, end): self.hub.read(self.listing, self.file, start, end)}
+        parts: dict[str, Any] = {"cache_type": "parts", "cache_options": {"data": data}}
+        size = self.file.size
+        window = AbstractBufferedFile(None, "", size=size, **parts)  # type: ignore[no-untyped-call]
+        file = pq.ParquetFile(window, metadata=self.footer, pre_buffer=False)
+        read = partial(file.read_row_group, block, columns=[self.text_column], use_threads=False)
+        return self._decoded(read).column(0)
 
     def _fetch_footer(self) -> bytes:
         """The footer as a Parquet file without row groups."""
         size = self.file.size
-        if size < 12:
-            raise UserError(f"{self.file.path} of {self.hub.repo} is no Parquet file")
         tail = self.hub.read(self.listing, self.file, max(0, size - TAIL), size)
-        if tail[-4:] != _MAGIC:
-            raise UnreadableError(f"{self.file.path} does not end like a Parquet file")
         length = int.from_bytes(tail[-8:-4], "little") + 8
-        if length > size:
-            raise UnreadableError(f"{self.file.path} says that its footer has {length} bytes")
         if length > len(tail):
-            end = size - len(tail)
-            tail = self.hub.read(self.listing, self.file, size - length, end) + tail
-        data = _MAGIC + tail[len(tail) - length :]
-        try:
-            _parse_footer(data)
-        except pa.ArrowException as error:
-            raise UnreadableError(f"the footer of {self.file.path} does not decode") from error
+            tail = self.hub.read(self.listing, self.file, max(0, size - length), size)
+        data = MAGIC + tail[-length:]
+        self._decoded(lambda: pq.read_metadata(pa.BufferReader(data)))
         return data
 
-
-def _to_texts(column: pa.ChunkedArray) -> list[str]:
-    """Strings; nothing for null, U+FFFD for what is not UTF-8."""
-    try:
-        return [text or "" for text in column.to_pylist()]
-    except UnicodeDecodeError:
-        values = column.cast(pa.large_binary()).to_pylist()
-        return [(value or b"").decode("utf-8", errors="replace") for value in values]
-
-
-def _parse_footer(data: bytes) -> pq.FileMetaData:
-    return pq.read_metadata(pa.BufferReader(data))
-
-
-def _column_range(column: pq.ColumnChunkMetaData) -> tuple[int, int]:
-    start = column.data_page_offset
-    if column.has_dictionary_page and column.dictionary_page_offset is not None:
-        start = min(start, column.dictionary_page_offset)
-    return start, start + column.total_compressed_size
-
-
-class _Window(io.RawIOBase):
-    """Some bytes of a file that can be read as if the whole file were here."""
-
-    def __init__(self, data: bytes, start: int, size: int) -> None:
-        self._data = data
-        self._start = start
-        self._size = size
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        self._position = base + offset
-        return self._position
-
-    def read(self, size: int = -1) -> bytes:
-        first = self._position - self._start
-        last = self._size - self._start if size < 0 else first + size
-        if first < 0 or last > len(self._data):
-            raise UnreadableError(f"bytes {self._position} … were not fetched")
-        self._position += last - first
-        return self._data[first:last]
+    def _decoded(self, decode: Callable[[], _Result]) -> _Result:
+        """What Arrow makes of the bytes; an error that fetching them again may mend."""
+        try:
+            return decode()
+        except pa.ArrowException as error:
+            raise UnreadableError(f"{self.file.path} does not decode: {error}") from error

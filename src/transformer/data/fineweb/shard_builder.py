@@ -1,35 +1,23 @@
-"""Building shards beside the training: fetch, tokenise, write, publish, evict.
+"""Building shards while training goes on: read every block, then join them.
 
-    want([31, 7]) ──▶ lock 31 ──▶ fetch 32 MiB ──▶ tokenise ──▶ shard_00031.part ──▶ rename
-                      (one process)      ▲                │
-                                         └── next piece ──┘ … then 7, the next one in the order
+    want([31, 7]) ──▶ block 4030, 4031, … of 31 ──▶ shard_00031.parquet ──▶ the same for 7
 
 The shard that is being read is built first, then the one after it (the prefetch). Blocks that
-were read through meanwhile are not tokenised again, and those that the build has done are left
-as block files, so that the reader finds them before the shard is published.
+training has read meanwhile are there already, and those that the build was quicker to read are
+there for training: both go through `block_reader`. A build that was killed goes on where it was.
 """
 
-import errno
 import threading
 from collections.abc import Callable, Sequence
 
-from filelock import Timeout
-
 from transformer.data.fineweb.background import spawn
 from transformer.data.fineweb.block_reader import BlockReader
-from transformer.data.fineweb.cached_shard import ShardWriter
-from transformer.data.fineweb.fork_gate import fork_allowed, no_fork
+from transformer.data.fineweb.fork_gate import no_fork
 from transformer.data.fineweb.shard import Shard
 from transformer.errors import UserError
 
-LOCK_SECONDS = 0.2
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 Progress = Callable[[int, int], None]
 """Called with (blocks done, blocks of the shard)."""
-
-
-class _StoppedError(Exception):
-    """The builder was told to end."""
 
 
 class ShardBuilder:
@@ -41,14 +29,14 @@ class ShardBuilder:
         self._notify = reader.cache.notify
         self._wanted: list[Shard] = []
         self._given_up: set[str] = set()
-        self._condition = threading.Condition(threading.RLock())
+        self._condition = threading.Condition()
         self._running = False
         self._stop = False
 
     def protect(self, shards: Sequence[Shard]) -> None:
         """Replace the list of wanted shards, most urgent first: they are not evicted."""
-        with self._condition:
-            self._wanted = list(shards)
+        self._wanted = list(shards)
+        self._cache.in_use = {shard.name for shard in shards}
 
     def want(self, shards: list[Shard]) -> None:
         """Protect these shards, and build those that are missing in the background."""
@@ -67,21 +55,29 @@ class ShardBuilder:
             self._condition.wait_for(lambda: not self._running, timeout=seconds)
 
     def build(self, shard: Shard, progress: Progress | None = None) -> bool:
-        """Build and publish one shard, unless it is there; False if there is no room for it.
+        """Build one shard, unless it is there; False if it cannot be kept.
 
         Raises:
             UserError: the hub cannot be read.
         """
-        lock = self._cache.lock(shard.name)
-        while not self._stop:
-            try:
-                with no_fork(), lock.acquire(timeout=LOCK_SECONDS):
-                    if self._cache.has(shard) and self._cache.open(shard) is not None:
-                        return True  # there, and not damaged
-                    return self._build_with_room(shard, progress)
-            except Timeout:
-                continue  # another process builds it
-        return False
+        blocks = self._reader.blocks(shard)
+        if self._cache.has(shard):
+            return True
+        report = progress or self._reporter(shard)
+        for done, block in enumerate(blocks):
+            if self._stop:
+                return False
+            report(done, len(blocks))
+            self._reader.read(shard, block)
+            if not self._cache.has(shard, block):
+                break
+        with no_fork():
+            built = self._cache.publish(shard, blocks)
+        if built:
+            report(len(blocks), len(blocks))
+        else:
+            self._notify(f"warning: {shard.name} cannot be kept; the hub is read each time")
+        return built
 
     def _run(self) -> None:
         while True:
@@ -92,72 +88,20 @@ class ShardBuilder:
                     self._condition.notify_all()
                     return
             try:
-                if not self.build(shard):
-                    self._given_up.add(shard.name)
-            except _StoppedError:
-                continue
-            except (UserError, OSError) as error:  # the reader will meet it too, and say it
-                self._given_up.add(shard.name)
+                built = self.build(shard)
+            except UserError as error:  # the reader will meet it too, and say it
+                built = False
                 self._notify(f"{shard.name} is not built: {error}")
+            if not built:
+                self._given_up.add(shard.name)
 
     def _next(self) -> Shard | None:
-        return next(
-            (
-                shard
-                for shard in self._wanted
-                if shard.name not in self._given_up and not self._cache.has(shard)
-            ),
-            None,
-        )
+        missing = (shard for shard in self._wanted if not self._cache.has(shard))
+        return next((shard for shard in missing if shard.name not in self._given_up), None)
 
-    def _in_use(self) -> set[str]:
-        return {shard.name for shard in self._wanted}
+    def _reporter(self, shard: Shard) -> Progress:
+        def report(done: int, of: int) -> None:
+            state = "is built" if done == of else f"is being built: {done} of {of} blocks"
+            self._notify(f"{shard.name} {state}")
 
-    def _build_with_room(self, shard: Shard, progress: Progress | None) -> bool:
-        """Write and publish; on a full disk evict one shard and try once more."""
-        for attempt in (1, 2):
-            try:
-                self._write(shard, progress, keep_blocks=attempt == 1)
-                self._cache.publish(shard, self._in_use())
-                return True
-            except OSError as error:
-                if error.errno not in NO_ROOM:
-                    raise
-                self._cache.temporary(shard).unlink(missing_ok=True)
-                self._cache.drop_blocks(shard.name)
-                self._notify(f"no room for {shard.name} in {self._cache.folder}")
-                if attempt == 2 or not self._cache.make_room(self._in_use()):
-                    break
-            finally:
-                self._cache.temporary(shard).unlink(missing_ok=True)
-        self._notify(f"warning: the disk is full; {shard.name} is read from the hub, not cached")
-        return False
-
-    def _write(self, shard: Shard, progress: Progress | None, keep_blocks: bool) -> None:
-        reader, cache = self._reader, self._cache
-        blocks = reader.text.blocks(shard)
-        end_of_text = reader.tokenizer.end_of_text
-        keep_blocks = keep_blocks and shard in self._wanted[:1]  # the one that is being read
-        provenance = cache.provenance(shard, blocks)
-        with ShardWriter(cache.temporary(shard), provenance, reader.dtype) as writer:
-            for done, (block, texts) in enumerate(reader.text.remote(shard.file).read_run(blocks)):
-                if self._stop:
-                    raise _StoppedError
-                self._report(shard, done, len(blocks), progress)
-                tokens = reader.read_kept(shard, block)
-                if tokens is None:
-                    tokens = reader.tokenize(texts)
-                    if keep_blocks:
-                        reader.keep(shard, block, tokens)
-                writer.write(texts, tokens, end_of_text)
-                with fork_allowed():
-                    pass  # between two blocks
-        self._report(shard, len(blocks), len(blocks), progress)
-
-    def _report(self, shard: Shard, done: int, of: int, progress: Progress | None) -> None:
-        if progress is not None:
-            progress(done, of)
-        elif done == of:
-            self._notify(f"{shard.name} is built")
-        else:
-            self._notify(f"{shard.name} is being built: {done} of {of} blocks")
+        return report

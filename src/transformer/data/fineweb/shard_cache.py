@@ -1,11 +1,11 @@
-"""The folder of cached shards: published whole, checked when read, evicted when unused longest.
+"""The folder of cached shards: whole or absent, checked when read, evicted when unused longest.
 
     data/fineweb_cache/
         shard_00007.parquet     a shard (`cached_shard`)
-        shard_00031.part        one being written: invisible until it is renamed
         cache_metadata.json     which shards there are: source, size, tokens, last use
-        blocks/  footers/       blocks read ahead of their shard's build; what is known of files
-        locks/                  one process at a time builds a shard or changes the folder
+        blocks/                 blocks of shards that are not complete yet
+        footers/                what is known of the files on the hub
+        locks/                  one process at a time reads a block or changes the folder
 
 cache_metadata.json is written for people and programs that look at the folder. The shards
 themselves say all of it (where they come from, in their metadata; their last use, by the time of
@@ -16,7 +16,8 @@ opened the longest time ago goes, never one in use:
 
     opened (old → new)    7 31 98 4 12      + 55 ──▶  31 98 4 12 55       7 is deleted
 
-Locks work between the processes of one machine; the folder must be on a local disk.
+On a full disk one goes before its time. Locks work between the processes of one machine; the
+folder must be on a local disk.
 """
 
 import hashlib
@@ -24,28 +25,34 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+import pyarrow as pa
+from filelock import FileLock
 
-from transformer.data.fineweb.cached_shard import CachedShard, DamagedError
+from transformer.data.fineweb.cached_shard import CachedShard, DamagedError, make_table, write_shard
 from transformer.data.fineweb.retry import Notify, log_notice
 from transformer.data.fineweb.shard import Shard
+from transformer.data.packing import Tokens, token_dtype
+from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
-from transformer.machine.files import flush, write_atomically
+from transformer.machine.files import NO_ROOM, is_abandoned, replaced, write_atomically
 
 METADATA = "cache_metadata.json"
 VERSION = 2
-STALE_SECONDS = 600.0
+STALE_SECONDS = 86_400.0  # a block that nobody has read for so long
 
 
 class ShardCache:
     """Shards of one data set, cut and tokenised in one way (`identity`), at most `max_shards`.
 
     Any number of threads and processes may share the folder.
+
+    Attributes:
+        in_use: names of shards that are not evicted.
 
     Raises:
         UserError: `max_shards` is below 2, or the folder belongs to another `identity`.
@@ -55,7 +62,7 @@ class ShardCache:
         self,
         folder: Path,
         identity: dict[str, Any],
-        end_of_text: int,
+        tokenizer: Tokenizer,
         max_shards: int,
         notify: Notify = log_notice,
     ) -> None:
@@ -64,33 +71,30 @@ class ShardCache:
                 "max_cached_shards must be at least 2 (the shard in use and the next one), but "
                 f"is {max_shards}"
             )
-        (folder / "locks").mkdir(parents=True, exist_ok=True)
-        self.folder = folder
-        self.identity = identity
-        self.max_shards = max_shards
+        self.folder, self.identity, self.max_shards = folder, identity, max_shards
         self.notify = notify
-        self._end_of_text = end_of_text
+        self.dtype = token_dtype(tokenizer.vocab_size)
+        self.in_use: set[str] = set()
+        self._end_of_text = tokenizer.end_of_text
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
         self._blocks = folder / "blocks" / key
         self._thread_lock = threading.RLock()
-        self._open: tuple[str, CachedShard] | None = None
+        self._newest: tuple[str, CachedShard] | None = None
+        (folder / "locks").mkdir(parents=True, exist_ok=True)
         self._check_identity()
-        self._remove_leftovers()
+        for part in folder.rglob(".*.part"):
+            if is_abandoned(part):
+                part.unlink(missing_ok=True)
 
-    def path(self, shard: Shard) -> Path:
-        return self.folder / f"{shard.name}.parquet"
+    def path(self, shard: Shard, block: int | None = None) -> Path:
+        """Where a shard lies, or one of its blocks until it is complete."""
+        if block is None:
+            return self.folder / f"{shard.name}.parquet"
+        return self._blocks / f"{shard.name}_{block:05d}.parquet"
 
-    def temporary(self, shard: Shard) -> Path:
-        """Where a shard is written before it is published; only under its lock."""
-        return self.folder / f"{shard.name}.part"
-
-    def has(self, shard: Shard) -> bool:
-        return self.path(shard).exists()
-
-    def provenance(self, shard: Shard, groups: range) -> dict[str, Any]:
-        """What is written into a shard's file about where it comes from."""
-        source = {"file": shard.file.path, "groups": [groups.start, groups.stop]}
-        return {**self.identity, **source}
+    def has(self, shard: Shard, block: int | None = None) -> bool:
+        """Whether the shard is here, or at least this block of it."""
+        return self.path(shard).exists() or (block is not None and self.path(shard, block).exists())
 
     def open(self, shard: Shard) -> CachedShard | None:
         """The shard, if it is here; noted as used now.
@@ -98,96 +102,149 @@ class ShardCache:
         A damaged file is deleted with a warning, and None returned as if it had not been here.
         """
         with self._thread_lock:
-            if self._open is not None and self._open[0] == shard.name:
-                return self._open[1]
-            path = self.path(shard)
-            try:
-                opened = CachedShard(path, self._end_of_text)
-                expected = self.provenance(shard, opened.groups)
-                if opened.provenance != expected:
-                    raise DamagedError("it was made of something else")
+            if self._newest is None or self._newest[0] != shard.name or not self.has(shard):
+                opened = self._open(shard, self.path(shard))
+                if opened is None:
+                    return None
                 with self._change():
-                    os.utime(path, ns=(time.time_ns(), time.time_ns()))
-            except FileNotFoundError:
+                    _touch(self.path(shard))
+                self._newest = (shard.name, opened)
+            return self._newest[1]
+
+    def read(self, shard: Shard, block: int) -> tuple[str, Tokens] | None:
+        """The tokens of a block, and whether they came from its "shard" or from a file of the
+        "block" alone; None if neither is here and whole."""
+        opened, way, path = self.open(shard), "shard", self.path(shard)
+        if opened is None:
+            way, path = "block", self.path(shard, block)
+            opened = self._open(shard, path)
+            if opened is None:
                 return None
-            except DamagedError as error:
-                self.discard(shard, str(error))
-                return None
-            self._open = (shard.name, opened)
-            return opened
+            _touch(path)
+        try:
+            return way, opened.read_tokens(block)
+        except DamagedError as error:
+            self._discard(path, error)
+            return None
 
-    def discard(self, shard: Shard, reason: str) -> None:
-        """Delete a damaged shard."""
-        with self._thread_lock:
-            self.notify(f"cached {shard.name} is damaged ({reason}): deleted, will be built again")
-            self._open = None
-            with self._change():
-                self._remove(self.path(shard))
+    def keep(self, shard: Shard, block: int, texts: Sequence[str], tokens: Tokens) -> bool:
+        """Keep a block until its shard is complete; False if there is no room for it."""
+        table = make_table(texts, tokens, self._end_of_text)
+        groups = range(block, block + 1)
+        return self._write(self.path(shard, block), shard, groups, lambda _: [table])
 
-    def publish(self, shard: Shard, in_use: set[str]) -> None:
-        """Make the finished temporary file the shard; then evict down to `max_shards`.
+    def publish(self, shard: Shard, blocks: range) -> bool:
+        """Join the kept blocks, all of them, to the shard; then evict down to `max_shards`.
 
-        Args:
-            in_use: names of shards that must stay.
+        Returns False if there is no room, or a block was not kept.
         """
-        flush(self.temporary(shard))
-        with self._change():
-            os.replace(self.temporary(shard), self.path(shard))
-            self._evict(in_use | {shard.name}, self.max_shards)
-        self.drop_blocks(shard.name)
 
-    def make_room(self, in_use: set[str]) -> bool:
-        """Delete the shard unused for longest; False if all are in use."""
-        with self._change():
-            return self._evict(in_use, len(self._shards()) - 1)
+        def tables(frugal: bool) -> Iterator[pa.Table]:
+            for block in blocks:
+                path = self.path(shard, block)
+                with closing(CachedShard(path, self._end_of_text)) as kept:
+                    yield kept.read_table(block)
+                if frugal:
+                    path.unlink()
+
+        with self.lock(shard.name):
+            done = self.has(shard) or self._write(self.path(shard), shard, blocks, tables)
+        if done:
+            with self._change():
+                self._evict(self.in_use | {shard.name}, self.max_shards)
+        long_ago = time.time() - STALE_SECONDS
+        for path in self._blocks.glob("*"):
+            with suppress(FileNotFoundError):  # another process was quicker
+                if path.name.startswith(f"{shard.name}_") or path.stat().st_mtime < long_ago:
+                    path.unlink()
+        return done
 
     def entries(self) -> dict[str, dict[str, Any]]:
         """What the folder holds: name → source, groups, bytes, tokens, last_access."""
         entries = {}
-        for path in self._shards():
-            try:
-                opened, status = CachedShard(path, self._end_of_text), path.stat()
-            except (DamagedError, FileNotFoundError):
-                continue  # deleted by now, or when it is opened to be read
-            opened.close()
-            entries[path.stem] = {
-                "source": opened.provenance["file"],
-                "groups": opened.provenance["groups"],
-                "bytes": status.st_size,
-                "tokens": opened.n_tokens,
-                "last_access": status.st_mtime,
-            }
+        for path, opened in self._whole_shards():
+            with suppress(FileNotFoundError):  # deleted by now
+                status = path.stat()
+                entries[path.stem] = {
+                    "source": opened.provenance["file"],
+                    "groups": opened.provenance["groups"],
+                    "bytes": status.st_size,
+                    "tokens": opened.n_tokens,
+                    "last_access": status.st_mtime,
+                }
         return entries
 
     def lock(self, name: str) -> FileLock:
         """A lock that one thread of one process can hold at a time."""
         return FileLock(self.folder / "locks" / f"{name}.lock", thread_local=False)
 
-    def block_path(self, shard: Shard, block: int) -> Path:
-        """Where the tokens of a block are kept until its shard is published."""
-        return self._blocks / f"{shard.name}_{block:05d}.tokens"
+    def _open(self, shard: Shard, path: Path) -> CachedShard | None:
+        """The file of a shard or block, deleted where it is damaged."""
+        try:
+            opened = CachedShard(path, self._end_of_text)
+            if opened.provenance != self._provenance(shard, opened.groups):
+                raise DamagedError("it was made of something else")
+        except FileNotFoundError:
+            return None
+        except DamagedError as error:
+            self._discard(path, error)
+            return None
+        return opened
 
-    def drop_blocks(self, name: str) -> None:
-        """Delete the single blocks of a shard."""
-        for block in self._blocks.glob(f"{name}_*"):
-            block.unlink(missing_ok=True)
+    def _discard(self, path: Path, error: DamagedError) -> None:
+        with self._change():
+            self.notify(f"cached {path.stem} is damaged ({error}): deleted, will be built again")
+            self._newest = None
+            self._remove(path)
+
+    def _provenance(self, shard: Shard, groups: range) -> dict[str, Any]:
+        """What is written into a file about where it comes from."""
+        source = {"file": shard.file.path, "groups": [groups.start, groups.stop]}
+        return {**self.identity, **source}
+
+    def _write(
+        self, path: Path, shard: Shard, groups: range, tables: Callable[[bool], Iterable[pa.Table]]
+    ) -> bool:
+        """Write a file, whole or not at all. On a full disk one shard goes, and `tables` is asked
+        once more, now to be frugal."""
+        provenance = self._provenance(shard, groups)
+        for frugal in (False, True):
+            try:
+                with replaced(path, sync=len(groups) > 1) as temporary:
+                    write_shard(temporary, provenance, self.dtype, tables(frugal))
+                return True
+            except OSError as error:
+                if error.errno not in NO_ROOM:
+                    self.notify(f"{path.stem} is not kept: {error.strerror or error}")
+                    return False
+                self.notify(f"no room for {path.stem} in {self.folder}")
+                with self._change():
+                    self._evict(self.in_use, len(self._shards()) - 1)
+        return False
 
     @contextmanager
     def _change(self) -> Iterator[None]:
         """One change of the folder at a time; then cache_metadata.json tells of it."""
         with self._thread_lock, self.lock("index"):
             yield
-            self._write_metadata()
-
-    def _write_metadata(self) -> None:
-        whole = {"version": VERSION, "identity": self.identity, "shards": self.entries()}
-        try:
-            write_atomically(self.folder / METADATA, json.dumps(whole, indent=1).encode())
-        except OSError as error:  # a full disk
-            self.notify(f"cannot write {METADATA}: {error.strerror}")
+            whole = {"version": VERSION, "identity": self.identity, "shards": self.entries()}
+            try:
+                write_atomically(self.folder / METADATA, json.dumps(whole, indent=1).encode())
+            except OSError as error:  # a full disk
+                self.notify(f"cannot write {METADATA}: {error.strerror}")
 
     def _shards(self) -> list[Path]:
         return sorted(self.folder.glob("shard_*.parquet"))
+
+    def _whole_shards(self) -> Iterator[tuple[Path, CachedShard]]:
+        """The shards that can be opened; the others are deleted when they are to be read."""
+        for path in self._shards():
+            try:
+                opened = CachedShard(path, self._end_of_text)
+            except (DamagedError, FileNotFoundError):
+                continue
+            with closing(opened):
+                yield path, opened
 
     def _evict(self, in_use: set[str], keep: int) -> bool:
         """Delete shards, the one unused for longest first, until `keep` are left."""
@@ -202,12 +259,7 @@ class ShardCache:
         path.unlink(missing_ok=True)
 
     def _check_identity(self) -> None:
-        for path in self._shards():
-            try:
-                opened = CachedShard(path, self._end_of_text)
-            except (DamagedError, FileNotFoundError):
-                continue
-            opened.close()
+        for _, opened in self._whole_shards():
             differences = "; ".join(
                 f"{key} is {opened.provenance.get(key)!r} there, {value!r} here"
                 for key, value in self.identity.items()
@@ -219,21 +271,6 @@ class ShardCache:
                     "another folder with --cache-dir, or delete this one"
                 )
 
-    def _remove_leftovers(self) -> None:
-        """Delete what killed processes left half written."""
-        for part in self.folder.glob("shard_*.part"):
-            try:
-                with self.lock(part.stem).acquire(timeout=0):
-                    part.unlink(missing_ok=True)
-            except Timeout:
-                continue  # being built right now
-        for part in self.folder.rglob("*.*-*.part"):
-            try:
-                if time.time() - part.stat().st_mtime > STALE_SECONDS:
-                    part.unlink()
-            except FileNotFoundError:
-                continue  # another process was quicker
-
 
 def _last_use(path: Path) -> int:
     """The time of a file that is opened; of one that another process has deleted, the oldest."""
@@ -241,3 +278,9 @@ def _last_use(path: Path) -> int:
         return path.stat().st_mtime_ns
     except FileNotFoundError:
         return 0
+
+
+def _touch(path: Path) -> None:
+    """Note that a file is used now."""
+    with suppress(FileNotFoundError):  # deleted by another process; what is open stays readable
+        os.utime(path, ns=(time.time_ns(), time.time_ns()))

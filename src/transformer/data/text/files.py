@@ -232,27 +232,27 @@ def _read_json_lines(path: Path, text_column: str) -> Iterator[str]:
 def _read_parquet(path: Path, text_column: str) -> Iterator[str]:
     try:
         with pq.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            if names.count(text_column) > 1:
-                raise UserError(f"{path} has {names.count(text_column)} columns {text_column!r}")
-            if text_column not in names:
-                raise UserError(
-                    f"{path} has no column {text_column!r}; it has {', '.join(names)} "
-                    "(choose one with --text-column)"
-                )
-            kind = file.schema_arrow.field(text_column).type
-            kind = kind.value_type if types.is_dictionary(kind) else kind
-            if not is_text(kind):
-                raise UserError(f"{path}: the column {text_column!r} is not text but {kind}")
+            check_text_column(file.schema_arrow, text_column, str(path))
             for rows in file.iter_batches(batch_size=1000, columns=[text_column]):
                 yield from (text for text in rows.column(0).to_pylist() if text is not None)
     except (ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read as Parquet: {error}") from None
 
 
-def is_text(kind: pa.DataType) -> bool:
-    """Whether a column of this type holds text."""
-    return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+def check_text_column(schema: pa.Schema, column: str, where: str) -> None:
+    """
+    Raises:
+        UserError: there is no such column, there are two, or it holds something else than text.
+    """
+    kinds = [schema.field(place).type for place in schema.get_all_field_indices(column)]
+    kinds = [kind.value_type if types.is_dictionary(kind) else kind for kind in kinds]
+    texts = (types.is_string, types.is_large_string, types.is_string_view)
+    if len(kinds) != 1 or not any(is_kind(kinds[0]) for is_kind in texts):
+        raise UserError(
+            f"{where} must have one text column {column!r}; its columns are "
+            f"{', '.join(f'{field.name} ({field.type})' for field in schema)}; "
+            "choose one with --text-column"
+        )
 
 
 def _number(digits: str) -> float:

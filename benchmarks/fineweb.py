@@ -181,7 +181,7 @@ def resume(bench: Bench, rounds: int) -> None:
     bench.counters(bandwidth=float("inf"))
     source = bench.ours("resume")
     state = next(source.train_batches(batch_size=B)).state
-    blocks = source.text.reader.blocks(source.text.shard_order(0)[0])
+    blocks = source.text.blocks(source.text.shard_order(0)[0])
     state = {**state, "block": len(blocks) // 2}
     source.close()
     half = bench.theirs()

@@ -82,7 +82,7 @@ def show_sample(console: Console, source: FineWebSource, start: float) -> None:
     seconds = time.perf_counter() - start
     console.print(f"\nfirst batch after {seconds:.1f} s")
     shard = source.text.shard_order(source.seed)[0]
-    block = source.text.reader.read(shard, source.text.reader.blocks(shard)[0])
+    block = source.text.read(shard, source.text.blocks(shard)[0])
     ends = (block == source.tokenizer.end_of_text).nonzero()[0]
     document = block[ends[0] + 1 : ends[1]].tolist()
     console.rule("the beginning of a document", align="left")
@@ -101,13 +101,13 @@ def show_sample(console: Console, source: FineWebSource, start: float) -> None:
 def show_speed(console: Console, source: FineWebSource) -> None:
     """The same few blocks twice: the second reading must not need the hub."""
     for title in ("first reading", "second reading"):
-        before = source.text.reader.counts.copy()
+        before = source.text.counts.copy()
         start, tokens = time.perf_counter(), 0
         stream = source.text.stream("train", Position(block=2), source.seed)
         for _, block in islice(stream, BLOCKS):
             tokens += len(block)
         seconds = time.perf_counter() - start
-        came = source.text.reader.counts - before
+        came = source.text.counts - before
         origin = ", ".join(
             f"{n} from {'the hub' if way == 'hub' else 'disk'}" for way, n in came.items()
         )

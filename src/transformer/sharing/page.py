@@ -132,9 +132,7 @@ def fineweb_shards() -> dict[str, Any]:
     number of shards in a file, while split and order depend on names and the seed alone.
     """
     sizes = [FILE_BYTES] * (FILES - 1) + [LAST_FILE_BYTES]
-    files = [
-        HubFile(f"sample/10BT/{i:03d}_00000.parquet", size, "") for i, size in enumerate(sizes)
-    ]
+    files = [HubFile(f"sample/10BT/{i:03d}_00000.parquet", size) for i, size in enumerate(sizes)]
     groups = {file.path: round(file.size / ROW_GROUP_BYTES) for file in files}
     shards = cut_into_shards(files, SHARD_BYTES, lambda file: groups[file.path])
     train, validation = split_shards(shards)

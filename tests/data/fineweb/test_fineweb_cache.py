@@ -31,8 +31,8 @@ def build_all(source: FineWebSource) -> None:
 
 def all_blocks(source: FineWebSource) -> list[Tokens]:
     """The training split in file order."""
-    reader = source.text.reader
-    return [reader.read(s, block) for s in source.text.train for block in reader.blocks(s)]
+    text = source.text
+    return [text.read(s, block) for s in text.train for block in text.blocks(s)]
 
 
 def same(first: list[Tokens], second: list[Tokens]) -> bool:
@@ -72,9 +72,9 @@ def test_a_shard_that_another_process_evicts_while_it_is_open_is_built_again(
     text = FineWebSource(tokenizer, config).text
     shard = text.train[0]
     text.builder.build(shard)
-    expected = text.reader.read(shard, text.reader.blocks(shard)[0])
+    expected = text.read(shard, text.blocks(shard)[0])
     text.cache.path(shard).unlink()
-    assert np.array_equal(text.reader.read(shard, text.reader.blocks(shard)[0]), expected)
+    assert np.array_equal(text.read(shard, text.blocks(shard)[0]), expected)
     assert text.builder.build(shard)
     assert text.cache.has(shard)
 
@@ -101,7 +101,7 @@ def test_sixty_flipped_bytes_are_found_and_the_shard_is_built_again(
     for turn in range(60):
         shard = rng.choice(whole.train)
         assert whole.builder.build(shard)
-        expected = [whole.reader.read(shard, block) for block in whole.reader.blocks(shard)]
+        expected = [whole.read(shard, block) for block in whole.blocks(shard)]
         path = whole.cache.path(shard)
         data = bytearray(path.read_bytes())
         footer = int.from_bytes(data[-8:-4], "little") + 8
@@ -112,7 +112,7 @@ def test_sixty_flipped_bytes_are_found_and_the_shard_is_built_again(
             (config.folder / "cache_metadata.json").unlink()
         notices.clear()
         text = FineWebSource(tokenizer, config, notify=notices.append).text
-        got = [text.reader.read(shard, block) for block in text.reader.blocks(shard)]
+        got = [text.read(shard, block) for block in text.blocks(shard)]
         assert same(got, expected)
         if any(f"{path.stem} is damaged" in notice for notice in notices):
             found += 1

@@ -56,7 +56,7 @@ def test_a_row_group_is_fetched_once_and_tokenized_once(
     ranges = Counter((r.path, r.start) for r in hub.requests if r.kind == "range")
     assert max(ranges.values()) == 1
     assert len(ranges) == n_blocks + len(source.text.listing.files)  # and the footers
-    assert source.text.reader.counts["hub"] == n_blocks  # what comes from the hub is tokenised
+    assert source.text.counts["hub"] == n_blocks  # what comes from the hub is tokenised
 
 
 def _stream(config: FineWebConfig, n: int, queue: "Queue[object]") -> None:

@@ -34,7 +34,7 @@ MOMENTS: dict[str, tuple[Any, str]] = {
     "joining": (CachedShard, "read_table"),
     "renaming": (files.os, "replace"),
     "publishing": (shard_cache.ShardCache, "publish"),
-    "evicting": (shard_cache.ShardCache, "_remove"),
+    "evicting": (shard_cache.ShardCache, "_evict"),
     "writing metadata": (shard_cache, "write_atomically"),
     "opening": (CachedShard, "__init__"),
 }

@@ -8,8 +8,8 @@ from transformer.data.fineweb.shard import Shard, cut_into_shards, split_shards
 
 def test_shards_partition_every_file_and_a_tenth_is_validation() -> None:
     gigabyte = 1_000_000_000
-    files = [HubFile(f"{i:03d}.parquet", 2_147_000_000, "") for i in range(14)]
-    files.append(HubFile("014.parquet", 575 * gigabyte // 1000, ""))
+    files = [HubFile(f"{i:03d}.parquet", 2_147_000_000) for i in range(14)]
+    files.append(HubFile("014.parquet", 575 * gigabyte // 1000))
     shards = cut_into_shards(files, 256 * 1024 * 1024, lambda file: 0)
     assert len(shards) == 114  # sample-10BT
     train, validation = split_shards(shards)
@@ -25,7 +25,7 @@ def test_shards_partition_every_file_and_a_tenth_is_validation() -> None:
     ("groups", "n_shards"), [([2], 2), ([1, 1, 1], 3), ([3, 40], 10), ([100], 10), ([1] * 25, 25)]
 )
 def test_small_data_sets_have_no_empty_shard(groups: list[int], n_shards: int) -> None:
-    files = [HubFile(f"{i}.parquet", 700 * n, "") for i, n in enumerate(groups)]
+    files = [HubFile(f"{i}.parquet", 700 * n) for i, n in enumerate(groups)]
     shards = cut_into_shards(files, 256 * 1024 * 1024, lambda file: file.size // 700)
     assert len(shards) == n_shards
     assert all(len(s.blocks(s.file.size // 700)) > 0 for s in shards)
@@ -33,6 +33,6 @@ def test_small_data_sets_have_no_empty_shard(groups: list[int], n_shards: int) -
 
 
 def test_a_shard_of_nothing_is_no_shard() -> None:
-    file = HubFile("a.parquet", 1000, "")
+    file = HubFile("a.parquet", 1000)
     assert len(Shard(0, file, 0, 3).blocks(2)) == 0
     assert [*Shard(0, file, 1, 3).blocks(2), *Shard(0, file, 2, 3).blocks(2)] == [0, 1]

@@ -159,9 +159,7 @@ def test_a_document_of_five_megabytes_is_one_document(tmp_path: Path) -> None:
         )
         shards = source.text.shards
         n_targets = sum(
-            len(source.text.reader.read(shard, block)) - 1
-            for shard in shards
-            for block in shard.blocks(2)
+            len(source.text.read(shard, block)) - 1 for shard in shards for block in shard.blocks(2)
         )
         expected = sum(
             len(block_tokens(read_texts(tmp_path, shard, block), source.tokenizer)) - 1

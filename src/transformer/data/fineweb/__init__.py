@@ -11,10 +11,9 @@
 | `cached_shard.py` | What is in a shard on disk, and how is damage found? |
 | `shard_cache.py` | Which shards stay on disk, and which one goes? |
 | `shard_builder.py` | How is a shard made while training goes on? |
-| `block_reader.py` | Where do the tokens of a block come from right now? |
 | `block_order.py` | Which sequence comes next, and how is a place written down? |
 | `block_stream.py` | How do blocks become rows of batches, read ahead? |
-| `cached_dataset.py` | How are these parts put together? |
+| `cached_dataset.py` | Where do the tokens of a block come from right now? |
 | `shared_start.py` | Where does an epoch start, if several loader workers read it? |
 | `background.py` | How does work run beside the training without delaying its end? |
 | `fork_gate.py` | Why may a process with such threads not be forked at any time? |

@@ -1,21 +1,35 @@
-"""A hub data set, ready to be read as tokens: its cache, its reader, its builder."""
+"""A hub data set read as tokens: any block at any time, from wherever it is quickest to get.
+
+    read(shard 31, block 12)
+       1. the cached shard                        complete on disk
+       2. a block file                            somebody read this block before
+       3. the hub: one range request, ~2 MB       tokenise, and keep it as a block file
+
+The first batch of a run takes way 3 and comes within seconds, and so does a resume in the middle
+of a shard. Whoever needs a block first, training or the builder, in this process or in another
+one, fetches and tokenises it, under a lock; all others find it on the disk. So every block is
+fetched once and tokenised once.
+"""
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from transformer.data.fineweb.block_order import Position, Visit, visits
-from transformer.data.fineweb.block_reader import BlockReader
 from transformer.data.fineweb.block_stream import read_ahead
 from transformer.data.fineweb.config import FineWebConfig
+from transformer.data.fineweb.fork_gate import fork_allowed, no_fork
 from transformer.data.fineweb.hub_dataset import HubText, Split
 from transformer.data.fineweb.retry import Notify
 from transformer.data.fineweb.shard import Shard
 from transformer.data.fineweb.shard_builder import ShardBuilder
 from transformer.data.fineweb.shard_cache import ShardCache
-from transformer.data.packing import Tokens, permutation
+from transformer.data.packing import Tokens, join_documents, permutation
 from transformer.data.tokenizer import Tokenizer
+
+LOCKS = 64  # neighbouring blocks never share one
 
 
 class ShardedText(HubText):
@@ -23,6 +37,7 @@ class ShardedText(HubText):
 
     Attributes:
         identity: what the cached shards are made of; equal identities can share a cache.
+        counts: how many blocks came from each of the three ways ("shard", "block", "hub").
     """
 
     def __init__(self, config: FineWebConfig, tokenizer: Tokenizer, notify: Notify) -> None:
@@ -35,11 +50,42 @@ class ShardedText(HubText):
             "tokenizer": tokenizer.fingerprint,
             "shard_bytes": config.shard_bytes,
         }
+        self.tokenizer = tokenizer
+        self.counts: Counter[str] = Counter()
         self.cache = ShardCache(
             config.folder, self.identity, tokenizer, config.max_cached_shards, notify
         )
-        self.reader = BlockReader(self, self.cache, tokenizer)
-        self.builder = ShardBuilder(self.reader)
+        self.builder = ShardBuilder(self.cache, self.blocks, self.read)
+
+    @no_fork()
+    def blocks(self, shard: Shard) -> range:
+        """The row groups of a shard: from the shard if it is cached, else from the footer."""
+        opened = self.cache.open(shard)
+        return super().blocks(shard) if opened is None else opened.groups
+
+    @no_fork()
+    def read(self, shard: Shard, block: int) -> Tokens:
+        """The tokens of one row group, with end-of-text around every document.
+
+        Raises:
+            UserError: it is not cached, and the hub cannot be read.
+        """
+        found = self.cache.read(shard, block)
+        if found is None:
+            with fork_allowed():  # whoever has the lock may be waiting for the hub
+                lock = self.cache.lock(f"block_{block % LOCKS}").acquire()
+            with lock:
+                found = self.cache.read(shard, block) or ("hub", self._fetch(shard, block))
+        way, tokens = found
+        self.counts[way] += 1
+        return tokens
+
+    def _fetch(self, shard: Shard, block: int) -> Tokens:
+        texts = self.remote(shard.file).read_block(block)
+        documents = map(self.tokenizer.encode_array, texts)
+        tokens = join_documents(documents, self.tokenizer.end_of_text, self.cache.dtype)
+        self.cache.keep(shard, block, texts, tokens)
+        return tokens
 
     def fingerprint(self, split: str, seq_length: int, seed: int) -> str:
         """16 hex digits: equal for streams that yield the same sequences in the same order."""
@@ -58,15 +104,12 @@ class ShardedText(HubText):
         """The blocks of a split from a position on. The validation order knows no seed: it is
         the same in every run."""
         key = ("train", seed) if split == "train" else ("validation",)
-        order: Iterator[Visit] = visits(
-            self.split(split), start, self.reader.blocks, *key, passes=passes
+        order: Iterator[Visit] = visits(self.split(split), start, self.blocks, *key, passes=passes)
+        return read_ahead(
+            order, lambda visit: self.read(visit.shard, visit.block), self.config.workers
         )
-        return read_ahead(order, self._read, self.config.workers)
 
     def build_around(self, visit: Visit) -> None:
         """Have the shard of this visit cached, then the next one."""
         upcoming = [] if visit.next_shard is None else [visit.next_shard]
         self.builder.want([visit.shard, *upcoming])
-
-    def _read(self, visit: Visit) -> Tokens:
-        return self.reader.read(visit.shard, visit.block)

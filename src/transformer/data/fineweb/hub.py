@@ -17,7 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, HfFileSystem
+from huggingface_hub import HfApi, HfFileSystem, constants, hf_hub_url
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff
 
 from transformer.data.fineweb.background import spawn
 from transformer.data.fineweb.fork_gate import no_fork
@@ -35,7 +36,6 @@ class HubFile:
 
     path: str
     size: int
-    blob_id: str
 
 
 @dataclass(frozen=True)
@@ -98,17 +98,18 @@ class Hub:
     @no_fork()
     def read(self, listing: Listing, file: HubFile, start: int, end: int) -> bytes:
         """Bytes `start` … `end` - 1 of a file: one range request, which `retry` may repeat."""
-        if not self._files.dircache:  # tell the client what a remembered listing says
-            folders: dict[str, list[dict[str, Any]]] = {}
-            for known in listing.files:
-                name = f"{self._root(listing.commit)}/{known.path}"
-                entry = {"name": name, "size": known.size, "type": "file"}
-                folders.setdefault(name.rpartition("/")[0], []).append(entry)
-            self._files.dircache.update(folders)
-        name = f"{self._root(listing.commit)}/{file.path}"
-        with self._files.open(name, size=file.size, cache_type="none") as stream:
-            stream.seek(start)
-            data: bytes = stream.read(end - start)
+        url = hf_hub_url(
+            self.repo,
+            file.path,
+            repo_type="dataset",
+            revision=listing.commit,
+            endpoint=self.endpoint,
+        )
+        headers = {**build_hf_headers(), "range": f"bytes={start}-{end - 1}"}
+        time_out = constants.HF_HUB_DOWNLOAD_TIMEOUT
+        response = http_backoff("GET", url, headers=headers, timeout=time_out)
+        hf_raise_for_status(response)
+        data: bytes = response.content
         if len(data) != end - start:
             raise UnreadableError(f"asked for {end - start} bytes, got {len(data)}")
         return data
@@ -126,7 +127,7 @@ class Hub:
         listing = spawn(lambda: find(where, detail=True, refresh=True))
         found = listing.result(timeout=LISTING_SECONDS)
         files = tuple(
-            HubFile(name[len(root) + 1 :], entry["size"], entry["blob_id"])
+            HubFile(name[len(root) + 1 :], entry["size"])
             for name, entry in sorted(found.items())
             if name.endswith(".parquet") and entry["size"] > 0
         )

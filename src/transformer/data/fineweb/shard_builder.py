@@ -4,16 +4,17 @@
 
 The shard that is being read is built first, then the one after it (the prefetch). Blocks that
 training has read meanwhile are there already, and those that the build was quicker to read are
-there for training: both go through `block_reader`. A build that was killed goes on where it was.
+there for training. A build that was killed goes on where it was.
 """
 
 import threading
 from collections.abc import Callable, Sequence
 
 from transformer.data.fineweb.background import spawn
-from transformer.data.fineweb.block_reader import BlockReader
 from transformer.data.fineweb.fork_gate import no_fork
 from transformer.data.fineweb.shard import Shard
+from transformer.data.fineweb.shard_cache import ShardCache
+from transformer.data.packing import Tokens
 from transformer.errors import UserError
 
 Progress = Callable[[int, int], None]
@@ -21,12 +22,21 @@ Progress = Callable[[int, int], None]
 
 
 class ShardBuilder:
-    """Builds wanted shards in a background thread, or one at a time with `build`."""
+    """Builds wanted shards in a background thread, or one at a time with `build`.
 
-    def __init__(self, reader: BlockReader) -> None:
-        self._reader = reader
-        self._cache = reader.cache
-        self._notify = reader.cache.notify
+    Args:
+        blocks: tells the row groups of a shard.
+        read: reads one of them, so that the cache keeps it.
+    """
+
+    def __init__(
+        self,
+        cache: ShardCache,
+        blocks: Callable[[Shard], range],
+        read: Callable[[Shard, int], Tokens],
+    ) -> None:
+        self._cache, self._blocks, self._read = cache, blocks, read
+        self._notify = cache.notify
         self._wanted: list[Shard] = []
         self._given_up: set[str] = set()
         self._condition = threading.Condition()
@@ -60,7 +70,7 @@ class ShardBuilder:
         Raises:
             UserError: the hub cannot be read.
         """
-        blocks = self._reader.blocks(shard)
+        blocks = self._blocks(shard)
         if self._cache.has(shard):
             return True
         report = progress or self._reporter(shard)
@@ -68,7 +78,7 @@ class ShardBuilder:
             if self._stop:
                 return False
             report(done, len(blocks))
-            self._reader.read(shard, block)
+            self._read(shard, block)
             if not self._cache.has(shard, block):
                 break
         with no_fork():

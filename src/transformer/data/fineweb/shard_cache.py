@@ -81,7 +81,8 @@ class ShardCache:
         self._thread_lock = threading.RLock()
         self._newest: tuple[str, CachedShard] | None = None
         (folder / "locks").mkdir(parents=True, exist_ok=True)
-        self._check_identity()
+        for _, opened in self._whole_shards():
+            self._check(opened.provenance)
         for part in folder.rglob(".*.part"):
             if is_abandoned(part):
                 part.unlink(missing_ok=True)
@@ -178,6 +179,15 @@ class ShardCache:
         """A lock that one thread of one process can hold at a time."""
         return FileLock(self.folder / "locks" / f"{name}.lock", thread_local=False)
 
+    def _check(self, provenance: dict[str, Any]) -> None:
+        for key, value in self.identity.items():
+            if provenance.get(key) != value:
+                raise UserError(
+                    f"the cache folder {self.folder} belongs to other data ({key} is "
+                    f"{provenance.get(key)!r} there, {value!r} here); give another folder with "
+                    "--cache-dir, or delete this one"
+                )
+
     def _open(self, shard: Shard, path: Path) -> CachedShard | None:
         """The file of a shard or block, deleted where it is damaged."""
         try:
@@ -195,7 +205,7 @@ class ShardCache:
         with self._change():
             self.notify(f"cached {path.stem} is damaged ({error}): deleted, will be built again")
             self._newest = None
-            self._remove(path)
+            path.unlink(missing_ok=True)
 
     def _provenance(self, shard: Shard, groups: range) -> dict[str, Any]:
         """What is written into a file about where it comes from."""
@@ -252,24 +262,8 @@ class ShardCache:
         spare = sorted((path for path in shards if path.stem not in in_use), key=_last_use)
         doomed = spare[: max(0, len(shards) - keep)]
         for path in doomed:
-            self._remove(path)
+            path.unlink(missing_ok=True)
         return bool(doomed)
-
-    def _remove(self, path: Path) -> None:
-        path.unlink(missing_ok=True)
-
-    def _check_identity(self) -> None:
-        for _, opened in self._whole_shards():
-            differences = "; ".join(
-                f"{key} is {opened.provenance.get(key)!r} there, {value!r} here"
-                for key, value in self.identity.items()
-                if opened.provenance.get(key) != value
-            )
-            if differences:
-                raise UserError(
-                    f"the cache folder {self.folder} belongs to other data ({differences}); give "
-                    "another folder with --cache-dir, or delete this one"
-                )
 
 
 def _last_use(path: Path) -> int:

@@ -11,11 +11,10 @@ A cache is complete or absent: it is built in a temporary folder, flushed to dis
 Of several processes that want it, one builds and the others wait (FileLock; on local disks).
 """
 
-import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -85,41 +84,20 @@ def _open(folder: Path) -> Streams | None:
 
 def _build(folder: Path, tokenizer: Tokenizer, documents: Documents) -> None:
     log.info("tokenising the text with %s (once; kept in %s)", tokenizer.name, folder)
+    dtype = np.dtype(token_dtype(tokenizer.vocab_size))
+    end = np.array([tokenizer.end_of_text], dtype).tobytes()
     with whole_folder(folder, advice=ADVICE) as partial:
-        writers = {side: _StreamWriter(partial / f"{side}.bin", tokenizer) for side in SIDES}
-        for side, document in documents():
-            writers[side].write(document)
-        info: dict[str, Any] = {side: writer.close() for side, writer in writers.items()}
-        info |= {"version": VERSION, "dtype": np.dtype(token_dtype(tokenizer.vocab_size)).name}
+        paths = {side: partial / f"{side}.bin" for side in SIDES}
+        with ExitStack() as opened:
+            files = {side: opened.enter_context(path.open("wb")) for side, path in paths.items()}
+            for file in files.values():
+                file.write(end)
+            for side, document in documents():
+                for piece in cut(document, PIECE):
+                    files[side].write(tokenizer.encode_array(piece).astype(dtype).tobytes())
+                files[side].write(end)
+        info: dict[str, Any] = {"version": VERSION, "dtype": dtype.name}
+        for side, path in paths.items():
+            tokens = path.stat().st_size // dtype.itemsize
+            info[side] = {"tokens": tokens, "sha256": hash_file(path)}
         (partial / "info.json").write_text(json.dumps(info, indent=1), encoding="utf-8")
-
-
-class _StreamWriter:
-    """Appends documents to one file."""
-
-    def __init__(self, path: Path, tokenizer: Tokenizer) -> None:
-        self._file = path.open("wb")
-        self._tokenizer = tokenizer
-        self._dtype = token_dtype(tokenizer.vocab_size)
-        self._sha256 = hashlib.sha256()
-        self._tokens = 0
-        self._end = np.array([tokenizer.end_of_text])
-        self._append(self._end)
-
-    def write(self, document: str) -> None:
-        for piece in cut(document, PIECE):
-            self._append(self._tokenizer.encode_array(piece))
-        self._append(self._end)
-
-    def close(self) -> dict[str, Any]:
-        """Flush to disk; what info.json says about the stream."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        return {"tokens": self._tokens, "sha256": self._sha256.hexdigest()}
-
-    def _append(self, ids: Tokens) -> None:
-        data = ids.astype(self._dtype).tobytes()
-        self._file.write(data)
-        self._sha256.update(data)
-        self._tokens += len(ids)

@@ -73,9 +73,8 @@ from torch.utils.data import IterableDataset, get_worker_info
 from transformer.data.batch import IGNORED, Batch, State
 from transformer.data.fineweb.block_order import Position, position_of
 from transformer.data.fineweb.block_stream import Rows, group_rows
-from transformer.data.fineweb.cached_dataset import ShardedText
 from transformer.data.fineweb.config import FineWebConfig
-from transformer.data.fineweb.hub_dataset import Split, training_texts
+from transformer.data.fineweb.hub_dataset import ShardedText, Split, training_texts
 from transformer.data.fineweb.retry import Notify, log_notice
 from transformer.data.fineweb.shared_start import SharedStart
 from transformer.data.tokenizer import Tokenizer, load_tokenizer

@@ -16,7 +16,6 @@ from transformer.data.packing import (
     endless_order,
     join_documents,
     permutation,
-    rank_rows,
     to_batch,
     token_dtype,
     windows,
@@ -108,17 +107,6 @@ def test_the_endless_order_can_be_entered_anywhere() -> None:
     passes = [whole[i : i + 7] for i in range(0, 35, 7)]
     assert all(sorted(one) == list(range(7)) for one in passes)
     assert len(set(map(tuple, passes))) > 1
-
-
-@pytest.mark.parametrize("world_size", [1, 2, 4])
-def test_ranks_share_out_the_same_rows(world_size: int) -> None:
-    start, rows = 5, []
-    for _ in range(3):
-        following = [rank_rows(start, 8 // world_size, r, world_size) for r in range(world_size)]
-        rows += [place for places, _ in following for place in places]
-        (start,) = {after for _, after in following}
-    assert rows == list(range(5, 29))
-    assert start == 29
 
 
 def test_a_batch_stacks_rows() -> None:

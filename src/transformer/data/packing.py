@@ -108,17 +108,6 @@ def endless_order(n: int, start: int, *key: str | int) -> Iterator[int]:
         start += n - start % n
 
 
-def rank_rows(start: int, batch_size: int, rank: int, world_size: int) -> tuple[range, int]:
-    """Sequences of this rank in the global batch that begins at `start`, and where the next
-    global batch begins. Rank r takes rows r·batch_size … of the world_size · batch_size.
-
-    >>> rank_rows(12, batch_size=2, rank=1, world_size=3)
-    (range(14, 16), 18)
-    """
-    own = start + rank * batch_size
-    return range(own, own + batch_size), start + world_size * batch_size
-
-
 def to_batch(rows: Iterable[tuple[Tokens, Tokens]], state: State) -> Batch:
     """Stack rows of inputs and targets, each (T,), into a batch (B, T)."""
     inputs, targets = (torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True))

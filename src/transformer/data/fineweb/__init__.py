@@ -6,14 +6,13 @@
 | `hub.py` | What files are there, and how does one get any bytes of them? |
 | `retry.py` | Which failures are worth another try, and for how long? |
 | `remote_parquet.py` | How does one read one row group of a file that is not here? |
-| `hub_dataset.py` | What are all shards of the data set, and what is in a block? |
 | `shard.py` | Where are files cut, and which shards validate? |
 | `cached_shard.py` | What is in a shard on disk, and how is damage found? |
 | `shard_cache.py` | Which shards stay on disk, and which one goes? |
 | `shard_builder.py` | How is a shard made while training goes on? |
 | `block_order.py` | Which sequence comes next, and how is a place written down? |
 | `block_stream.py` | How do blocks become rows of batches, read ahead? |
-| `cached_dataset.py` | Where do the tokens of a block come from right now? |
+| `hub_dataset.py` | What is in the data set, and where do a block's tokens come from right now? |
 | `shared_start.py` | Where does an epoch start, if several loader workers read it? |
 | `background.py` | How does work run beside the training without delaying its end? |
 | `fork_gate.py` | Why may a process with such threads not be forked at any time? |

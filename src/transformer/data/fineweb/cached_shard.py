@@ -16,7 +16,6 @@ A block that is read before its shard is complete lies in a file of its own: a s
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,8 +58,7 @@ def write_shard(
         "write_statistics": False,
     }
     hashes, n_tokens = [], 0
-    schema = _schema(np.dtype(dtype))
-    with path.open("wb") as file, pq.ParquetWriter(file, schema, **options) as writer:
+    with pq.ParquetWriter(path, _schema(np.dtype(dtype)), **options) as writer:
         for table in tables:
             writer.write_table(table, row_group_size=max(1, len(table)))
             tokens = _tokens(table)
@@ -72,7 +70,7 @@ def write_shard(
 
 
 class CachedShard:
-    """An open shard.
+    """An open shard, for one thread.
 
     Attributes:
         groups: the row groups of its source that are its blocks.
@@ -83,10 +81,8 @@ class CachedShard:
 
     def __init__(self, path: Path, end_of_text: int) -> None:
         self._end_of_text = end_of_text
-        self._lock = threading.Lock()  # a Parquet reader has one position
-        self._stream = path.open("rb")
         try:
-            self._file = pq.ParquetFile(self._stream)
+            self._file = pq.ParquetFile(path)
             metadata = self._file.metadata.metadata or {}
             whole = metadata.get(SHARD, b"")
             if metadata.get(SHA256) != hashlib.sha256(whole).hexdigest().encode():
@@ -95,8 +91,9 @@ class CachedShard:
             self._hashes: list[str] = self.provenance.pop("blocks")
             self.n_tokens: int = self.provenance.pop("tokens")
             self.groups = range(*self.provenance["groups"])
+        except FileNotFoundError:
+            raise
         except Exception as error:  # a damaged footer can raise anything
-            self._stream.close()
             raise DamagedError(f"{path.name}: {error}") from error
 
     def read_tokens(self, block: int) -> Tokens:
@@ -112,17 +109,13 @@ class CachedShard:
         """The same as it lies there, with the texts."""
         place = block - self.groups.start
         try:
-            with self._lock:
-                table = self._file.read_row_group(place, columns=columns, use_threads=False)
+            table = self._file.read_row_group(place, columns=columns, use_threads=False)
             found = _hash(_tokens(table))
         except Exception as error:  # as above
             raise DamagedError(f"block {block}: {error}") from error
         if found != self._hashes[place]:
             raise DamagedError(f"block {block} is not what was written")
         return table
-
-    def close(self) -> None:
-        self._stream.close()
 
 
 def _schema(dtype: np.dtype[Any]) -> pa.Schema:

@@ -9,24 +9,19 @@ The footer is read once and kept. After that a block costs one range request, fo
 text column and no others.
 """
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.spec import AbstractBufferedFile
 
 from transformer.data.fineweb.hub import Hub, HubFile, Listing
-from transformer.data.fineweb.retry import UnreadableError
 from transformer.data.text.files import check_text_column
 from transformer.machine.files import read_checked, write_checked
 
 TAIL = 64 * 1024  # bytes: the first read of a footer; the end of it says how long it is
 MAGIC = b"PAR1"
-
-_Result = TypeVar("_Result")
 
 
 class RemoteParquet:
@@ -89,8 +84,8 @@ class RemoteParquet:
         size = self.file.size
         window = AbstractBufferedFile(None, "", size=size, **parts)  # type: ignore[no-untyped-call]
         file = pq.ParquetFile(window, metadata=self.footer, pre_buffer=False)
-        read = partial(file.read_row_group, block, columns=[self.text_column], use_threads=False)
-        return self._decoded(read).column(0)
+        table = file.read_row_group(block, columns=[self.text_column], use_threads=False)
+        return table.column(0)
 
     def _fetch_footer(self) -> bytes:
         """The footer as a Parquet file without row groups."""
@@ -100,12 +95,5 @@ class RemoteParquet:
         if length > len(tail):
             tail = self.hub.read(self.listing, self.file, max(0, size - length), size)
         data = MAGIC + tail[-length:]
-        self._decoded(lambda: pq.read_metadata(pa.BufferReader(data)))
+        pq.read_metadata(pa.BufferReader(data))  # it must decode
         return data
-
-    def _decoded(self, decode: Callable[[], _Result]) -> _Result:
-        """What Arrow makes of the bytes; an error that fetching them again may mend."""
-        try:
-            return decode()
-        except pa.ArrowException as error:
-            raise UnreadableError(f"{self.file.path} does not decode: {error}") from error

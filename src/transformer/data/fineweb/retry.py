@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from pyarrow import ArrowException
 
 from transformer.data.fineweb.fork_gate import fork_allowed
 from transformer.errors import UserError
@@ -43,7 +44,7 @@ _Result = TypeVar("_Result")
 
 
 class UnreadableError(OSError):
-    """The hub answered, but not with what was asked for: too few bytes, or not Parquet."""
+    """The hub answered, but with too few bytes. (Bytes that are not Parquet: ArrowException.)"""
 
 
 def log_notice(message: str) -> None:
@@ -79,7 +80,7 @@ class Retry:
             try:
                 with self._silence_told():
                     result = action()
-            except (httpx.HTTPError, OSError) as error:
+            except (httpx.HTTPError, OSError, ArrowException) as error:
                 self._raise_if_permanent(error)
                 failures += 1
                 reason = describe(error)
@@ -125,7 +126,8 @@ class Retry:
             raise UserError(
                 f"{self.where} answers {describe(error)}: {_PERMANENT[status]}"
             ) from error
-        self.reached = self.reached or status is not None or isinstance(error, UnreadableError)
+        answered = status is not None or isinstance(error, (UnreadableError, ArrowException))
+        self.reached = self.reached or answered
         unreachable = (httpx.ConnectError, httpx.ConnectTimeout, OfflineModeIsEnabled)
         if isinstance(error, unreachable) and not self.reached:
             raise UserError(

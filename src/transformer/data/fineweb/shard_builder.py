@@ -56,7 +56,7 @@ class ShardBuilder:
             self.protect(shards)
             if not self._running and not self._stop and self._next() is not None:
                 self._running = True
-                spawn(self._run, politely=True)
+                spawn(self._run)
 
     def close(self, seconds: float = 5.0) -> None:
         """End the thread after the block at hand; wait for it at most so long."""

@@ -23,10 +23,9 @@ folder must be on a local disk.
 import hashlib
 import json
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,14 +77,13 @@ class ShardCache:
         self._end_of_text = tokenizer.end_of_text
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
         self._blocks = folder / "blocks" / key
-        self._thread_lock = threading.RLock()
-        self._newest: tuple[str, CachedShard] | None = None
         (folder / "locks").mkdir(parents=True, exist_ok=True)
-        for _, opened in self._whole_shards():
-            self._check(opened.provenance)
-        for part in folder.rglob(".*.part"):
-            if is_abandoned(part):
-                part.unlink(missing_ok=True)
+        with self._change():
+            for _, opened in self._whole_shards():
+                self._check(opened.provenance)
+            for part in folder.rglob(".*.part"):
+                if is_abandoned(part):
+                    part.unlink(missing_ok=True)
 
     def path(self, shard: Shard, block: int | None = None) -> Path:
         """Where a shard lies, or one of its blocks until it is complete."""
@@ -97,33 +95,32 @@ class ShardCache:
         """Whether the shard is here, or at least this block of it."""
         return self.path(shard).exists() or (block is not None and self.path(shard, block).exists())
 
-    def open(self, shard: Shard) -> CachedShard | None:
-        """The shard, if it is here; noted as used now.
+    def open(self, shard: Shard, block: int | None = None) -> CachedShard | None:
+        """The shard or block, if it is here; noted as used now.
 
         A damaged file is deleted with a warning, and None returned as if it had not been here.
         """
-        with self._thread_lock:
-            if self._newest is None or self._newest[0] != shard.name or not self.has(shard):
-                opened = self._open(shard, self.path(shard))
-                if opened is None:
-                    return None
-                with self._change():
-                    _touch(self.path(shard))
-                self._newest = (shard.name, opened)
-            return self._newest[1]
+        path = self.path(shard, block)
+        try:
+            opened = CachedShard(path, self._end_of_text)
+            if opened.provenance != self._provenance(shard, opened.groups):
+                raise DamagedError("it was made of something else")
+            os.utime(path, ns=(time.time_ns(), time.time_ns()))
+        except FileNotFoundError:
+            return None
+        except DamagedError as error:
+            self._discard(path, error)
+            return None
+        return opened
 
     def read(self, shard: Shard, block: int) -> tuple[str, Tokens] | None:
         """The tokens of a block, and whether they came from its "shard" or from a file of the
         "block" alone; None if neither is here and whole."""
         opened, way, path = self.open(shard), "shard", self.path(shard)
         if opened is None:
-            way, path = "block", self.path(shard, block)
-            opened = self._open(shard, path)
-            if opened is None:
-                return None
-            _touch(path)
+            opened, way, path = self.open(shard, block), "block", self.path(shard, block)
         try:
-            return way, opened.read_tokens(block)
+            return None if opened is None else (way, opened.read_tokens(block))
         except DamagedError as error:
             self._discard(path, error)
             return None
@@ -143,8 +140,7 @@ class ShardCache:
         def tables(frugal: bool) -> Iterator[pa.Table]:
             for block in blocks:
                 path = self.path(shard, block)
-                with closing(CachedShard(path, self._end_of_text)) as kept:
-                    yield kept.read_table(block)
+                yield CachedShard(path, self._end_of_text).read_table(block)
                 if frugal:
                     path.unlink()
 
@@ -188,19 +184,6 @@ class ShardCache:
                     "--cache-dir, or delete this one"
                 )
 
-    def _open(self, shard: Shard, path: Path) -> CachedShard | None:
-        """The file of a shard or block, deleted where it is damaged."""
-        try:
-            opened = CachedShard(path, self._end_of_text)
-            if opened.provenance != self._provenance(shard, opened.groups):
-                raise DamagedError("it was made of something else")
-        except FileNotFoundError:
-            return None
-        except DamagedError as error:
-            self._discard(path, error)
-            return None
-        return opened
-
     def _discard(self, path: Path, error: DamagedError) -> None:
         with self._change():
             self.notify(f"cached {path.stem} is damaged ({error}): deleted, will be built again")
@@ -235,7 +218,7 @@ class ShardCache:
     @contextmanager
     def _change(self) -> Iterator[None]:
         """One change of the folder at a time; then cache_metadata.json tells of it."""
-        with self._thread_lock, self.lock("index"):
+        with self.lock("index"):
             yield
             whole = {"version": VERSION, "identity": self.identity, "shards": self.entries()}
             try:
@@ -249,12 +232,8 @@ class ShardCache:
     def _whole_shards(self) -> Iterator[tuple[Path, CachedShard]]:
         """The shards that can be opened; the others are deleted when they are to be read."""
         for path in self._shards():
-            try:
-                opened = CachedShard(path, self._end_of_text)
-            except (DamagedError, FileNotFoundError):
-                continue
-            with closing(opened):
-                yield path, opened
+            with suppress(DamagedError, FileNotFoundError):
+                yield path, CachedShard(path, self._end_of_text)
 
     def _evict(self, in_use: set[str], keep: int) -> bool:
         """Delete shards, the one unused for longest first, until `keep` are left."""
@@ -272,9 +251,3 @@ def _last_use(path: Path) -> int:
         return path.stat().st_mtime_ns
     except FileNotFoundError:
         return 0
-
-
-def _touch(path: Path) -> None:
-    """Note that a file is used now."""
-    with suppress(FileNotFoundError):  # deleted by another process; what is open stays readable
-        os.utime(path, ns=(time.time_ns(), time.time_ns()))

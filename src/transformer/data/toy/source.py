@@ -22,7 +22,7 @@ from itertools import count, islice
 import numpy as np
 
 from transformer.data.batch import IGNORED, Batch, State, saved_position
-from transformer.data.packing import Tokens, endless_order, rank_rows, to_batch
+from transformer.data.packing import Tokens, endless_order, to_batch
 from transformer.data.tokenizer import Tokenizer
 from transformer.data.toy.stories import held_out_stories, is_held_out, story_at
 from transformer.errors import UserError
@@ -105,9 +105,9 @@ class ToyStoriesSource:
         """The same held-out stories every time, as many batches on every rank (in the last one
         a rank may get a row in which nothing is scored)."""
         for start in range(0, len(self._validation), world_size * batch_size):
-            own, following = rank_rows(start, batch_size, rank, world_size)
-            rows = self._validation[own.start : own.stop]
-            yield to_batch(rows or [self._padded([])], {"next": following})
+            first = start + rank * batch_size
+            rows = self._validation[first : first + batch_size] or [self._padded([])]
+            yield to_batch(rows, {"fingerprint": self.fingerprint})
 
     def close(self) -> None:
         """Nothing works in the background."""

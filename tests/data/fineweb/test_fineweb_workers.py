@@ -3,11 +3,12 @@
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from local_hub import LocalHub
-from processes import LIMIT, busy_machine
+from processes import LIMIT, busy_machine, start, wait
 
 from transformer.data.fineweb import fork_gate
 
@@ -31,7 +32,7 @@ def test_workers_forked_thirty_times_on_a_busy_machine(hub: LocalHub, tmp_path: 
         start_workers(hub, tmp_path, 30)
 
 
-def test_a_fork_waits_until_nobody_is_inside() -> None:
+def fork_while_somebody_is_inside() -> None:
     """The gate alone, without a fork: its handlers are called as `os.fork` calls them."""
     inside, leave, forked, entered, ended = (threading.Event() for _ in range(5))
 
@@ -60,7 +61,7 @@ def test_a_fork_waits_until_nobody_is_inside() -> None:
     assert ended.is_set()
 
 
-def test_a_fork_may_come_where_it_does_no_harm() -> None:
+def fork_while_somebody_rests() -> None:
     with fork_gate.no_fork():
         resting, go_on = threading.Event(), threading.Event()
 
@@ -77,3 +78,9 @@ def test_a_fork_may_come_where_it_does_no_harm() -> None:
         go_on.set()
         thread.join(LIMIT)
         assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("act", [fork_while_somebody_is_inside, fork_while_somebody_rests])
+def test_a_fork_waits_until_nobody_is_inside_or_all_rest(act: Callable[[], None]) -> None:
+    """In a process of its own: threads that other tests have left may be inside here."""
+    assert wait(start(act)) == 0

@@ -15,9 +15,8 @@
       return this.lastAccess.has(shard);
     }
 
-    /** True if the shard is here; its time is noted, unless it is the one open already. */
+    /** True if the shard is here; its time is noted. */
     open(shard) {
-      if (this.opened === shard) return true;
       if (!this.has(shard)) return false;
       this.lastAccess.set(shard, ++this.clock);
       this.opened = shard;

@@ -1,18 +1,17 @@
-// How FineWeb blocks reach the training, in small: the reader of
-// src/transformer/data/fineweb/block_reader.py, the builder of shard_builder.py beside it, and the
+// How FineWeb blocks reach the training, in small: the ways of
+// src/transformer/data/fineweb/hub_dataset.py, the builder of shard_builder.py beside them, and the
 // cache. Orders and shard sizes are those of the real code (page/samples.data.js).
 "use strict";
 (() => {
   const Page = (window.Page ??= {});
-  const BLOCK_MB = 2, PIECE = 16; // a build fetches 32 MiB, 16 blocks, at a time
+  const BLOCK_MB = 2, PACE = 16; // blocks that the builder fetches while training uses one
 
   class ShardStream {
     /** fineweb: Page.samples.fineweb. */
     constructor(fineweb, maxShards) {
-      Object.assign(this, { fineweb, place: -1, turn: 0, requests: 0, megabytes: 0, last: null });
+      Object.assign(this, { fineweb, place: -1, turn: 0, requests: 0, last: null });
       this.cache = new Page.ShardCache(maxShards);
-      this.built = new Map(); // shard -> blocks that its build has fetched
-      this.kept = new Set(); // "shard block": block files
+      this.kept = new Map(); // shard -> the blocks of it that were fetched
       this.from = { shard: 0, block: 0, hub: 0 };
       this.turnTo(0);
     }
@@ -30,51 +29,50 @@
       return this.turn === this.blocks.length && this.fineweb.blocks[this.place + 1] === undefined;
     }
 
-    /** Read one block; meanwhile the builder fetches one piece. Returns where it came from. */
+    get megabytes() {
+      return this.requests * BLOCK_MB;
+    }
+
+    /** Read one block; meanwhile the builder fetches a few. Returns where it came from. */
     read() {
       if (this.isOver) return null;
       if (this.turn === this.blocks.length) this.turnTo(this.place + 1);
-      const block = this.blocks[this.turn++], key = `${this.shard} ${block}`;
-      let way = "hub";
-      if (this.cache.open(this.shard)) way = "shard";
-      else if (this.kept.has(key)) way = "block";
-      else {
-        this.requests += 1;
-        this.megabytes += BLOCK_MB;
-        this.kept.add(key);
-      }
+      this.cache.open(this.shard);
+      const block = this.blocks[this.turn++], way = this.whereIs(block);
+      if (way === "hub") this.fetch(this.shard, block);
       this.from[way] += 1;
       this.last = { shard: this.shard, block, way, evicted: this.build() };
       return this.last;
     }
 
-    /** One piece of the most urgent shard that is not cached; returns what was evicted. */
+    /** The next blocks of the most urgent shard that is not cached; returns what was evicted. */
     build() {
       const wanted = [this.shard, this.next].filter((shard) => shard !== null);
       const shard = wanted.find((one) => !this.cache.has(one));
       if (shard === undefined) return [];
-      const size = this.size(shard), done = Math.min(size, this.done(shard) + PIECE);
+      const [from, to] = this.range(shard);
+      for (let block = from, n = 0; block < to && n < PACE; block++) n += this.fetch(shard, block);
+      if (this.done(shard) < to - from) return [];
+      this.kept.delete(shard);
+      return this.cache.publish(shard, wanted);
+    }
+
+    /** Fetch a block unless it was fetched before; returns the number of requests. */
+    fetch(shard, block) {
+      const kept = this.kept.get(shard) ?? new Set();
+      if (kept.has(block)) return 0;
+      this.kept.set(shard, kept.add(block));
       this.requests += 1;
-      this.megabytes += BLOCK_MB * (done - this.done(shard));
-      this.built.set(shard, done);
-      if (shard === this.shard) for (let block = 0; block < done; block++) this.kept.add(`${shard} ${this.first(shard) + block}`);
-      if (done < size) return [];
-      for (const key of [...this.kept]) if (key.startsWith(`${shard} `)) this.kept.delete(key);
-      const evicted = this.cache.publish(shard, wanted);
-      for (const gone of evicted) this.built.delete(gone);
-      return evicted;
+      return 1;
     }
 
     done(shard) {
-      return this.built.get(shard) ?? 0;
+      return this.cache.has(shard) ? this.size(shard) : (this.kept.get(shard)?.size ?? 0);
     }
 
     size(shard) {
-      return this.range(shard)[1] - this.first(shard);
-    }
-
-    first(shard) {
-      return this.range(shard)[0];
+      const [from, to] = this.range(shard);
+      return to - from;
     }
 
     /** Row groups of a shard: ⌊jG/n⌋ … ⌊(j+1)G/n⌋ of its file's G. */
@@ -86,7 +84,7 @@
     /** Where a block of the current shard is: "shard" (cached), "block" (kept alone) or "hub". */
     whereIs(block) {
       if (this.cache.has(this.shard)) return "shard";
-      return this.kept.has(`${this.shard} ${block}`) ? "block" : "hub";
+      return this.kept.get(this.shard)?.has(block) ? "block" : "hub";
     }
   }
 

@@ -5,7 +5,7 @@
   const { element, svg, keep, readout } = Page;
   const WAY = {
     hub: "from the hub, one request of about 2 MB",
-    block: "from a block file that the builder or an earlier read left",
+    block: "from a block file that the builder left",
     shard: "from the cached shard on disk, no request",
   };
   const figure = { stream: null, rooms: 5 };

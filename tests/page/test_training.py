@@ -180,12 +180,18 @@ def test_the_stream_reads_every_block_once_and_asks_the_hub_at_first_only(
 ) -> None:
     script = """() => {
       const stream = new Page.ShardStream(Page.samples.fineweb, 2), read = [], ways = [];
+      const fetched = [], fetch = stream.fetch;
+      stream.fetch = (shard, block) => {
+        const requests = fetch.call(stream, shard, block);
+        if (requests) fetched.push(`${shard} ${block}`);
+        return requests;
+      };
       while (!stream.isOver) {
         const { shard, block, way } = stream.read();
         read.push(`${shard} ${block}`);
         ways.push(way);
       }
-      return { read, ways, held: stream.cache.order.length };
+      return { read, ways, held: stream.cache.order.length, requests: stream.requests, fetched };
     }"""
     result = shared_page.run(script)
     blocks = shared_page.run("() => Page.samples.fineweb.blocks")
@@ -193,3 +199,4 @@ def test_the_stream_reads_every_block_once_and_asks_the_hub_at_first_only(
     assert result["ways"][0] == "hub"
     assert "hub" not in result["ways"][20:]
     assert result["held"] <= 2
+    assert len(result["fetched"]) == len(set(result["fetched"])) == result["requests"]

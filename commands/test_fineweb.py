@@ -121,7 +121,7 @@ def verdict(console: Console, source: FineWebSource) -> int:
     group = next(group_rows(validation, Position(), 1, source.seq_length))
     free = shutil.disk_usage(source.config.folder).free
     per_shard = sum(f.size for f in source.text.listing.files) / len(source.text.shards) * 1.2
-    missing = source.config.max_cached_shards + 1 - len(source.text.cache.entries())
+    missing = source.config.max_cached_shards + 2 - len(source.text.cache.entries())
     needed = max(0, missing) * per_shard
     if free < needed:
         console.print(

@@ -7,7 +7,7 @@ bring it to a laptop; each has its place in `data/fineweb/`:
 | Idea | Where |
 |---|---|
 | streaming: fetch only what is read | `hub.py`, `retry.py`, `remote_parquet.py` |
-| caching: fetch and tokenise once | `block_reader.py`, `shard_builder.py` |
+| caching: fetch and tokenise once | `hub_dataset.py`, `shard_builder.py` |
 | LRU: keep what was used last | `shard_cache.py`, `cached_shard.py` |
 | the split: validate on other text | `shard.py` |
 | the order, and resuming in it | `block_order.py`, `block_stream.py` |
@@ -17,15 +17,18 @@ that says where each one lies. An HTTP range request fetches one row group of a 
 so the first batch needs the footer (4 MB, then kept) and 2 MB, not 30 GB. A row group is the unit
 of reading; here it is called a *block*.
 
-**Caching.** The network is slower than the disk and fails more often. About 130 neighbouring
-blocks make a *shard*. The shard that is being read is fetched as a whole in the background,
-tokenised once, and written to disk; so is the next one.
+**Caching.** The network is slower than the disk and fails more often, so every block is fetched
+once, tokenised once, and kept. About 130 neighbouring blocks make a *shard*. Those of the shard
+that is being read, and of the next one, are read in the background; when all are there they are
+joined to one file. Whoever needs a block first, training or that background work, keeps it for
+the other.
 
     the hub                      data/fineweb_cache/                    training
-    000_00000.parquet ──range──▶ (one block, tokenised in memory) ────▶ the first batches
-           │                                                              ▲
-           └──background──▶ shard_00031.parquet  text + tokens ───────────┘ all others
-                            shard_00007.parquet  (the next one)
+    000_00000.parquet ──range──▶ blocks/…  one block, tokenised ──────▶ the first batches
+                                      │ joined                            ▲
+                                      ▼                                   │
+                                 shard_00031.parquet  text + tokens ──────┘ all others
+                                 shard_00007.parquet  (the next one)
 
 There is room for `max_cached_shards` (5, about 300 MB each). One more, and the *least recently
 used* (LRU) shard is deleted: the one whose last use is longest ago, because what was used lately

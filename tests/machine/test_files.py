@@ -1,20 +1,24 @@
 """Full disks and other refusals: one sentence, the old file as it was, nothing left behind."""
 
+import os
 import resource
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
+from processes import LIMIT
 from safetensors.torch import save_file
 from training_tools import load_command, train
 
 from transformer.config import ModelConfig
 from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
-from transformer.machine.files import whole_folder, written_whole
+from transformer.machine.files import is_abandoned, whole_folder, written_whole
 from transformer.model import DecoderOnlyTransformer
 from transformer.runs.model_file import write_model_file
 from transformer.runs.run_folder import write_json
@@ -35,6 +39,14 @@ def leave(folder: Path, free: int) -> Path:
     ballast = folder / "ballast"
     ballast.write_bytes(bytes(shutil.disk_usage(folder).free - free))
     return ballast
+
+
+def test_a_temporary_file_is_abandoned_when_its_process_has_ended() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    assert ended.wait(LIMIT) == 0
+    assert is_abandoned(Path(f"a/.shard.parquet.{ended.pid}-1.part"))
+    for name in (f".shard.parquet.{os.getpid()}-1.part", ".shard.parquet.part", "notes.1-1.part"):
+        assert not is_abandoned(Path("a") / name)
 
 
 @contextmanager

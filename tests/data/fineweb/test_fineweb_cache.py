@@ -1,6 +1,7 @@
 """The folder of cached shards: what stays, what goes, what is found damaged, what it costs."""
 
 import json
+import os
 import random
 import re
 import shutil
@@ -231,3 +232,38 @@ def test_validation_evicts_nothing(config: FineWebConfig, tokenizer: Tokenizer) 
     before: set[str] = cached(config)
     assert len(list(source.validation_batches(batch_size=8))) > 0
     assert cached(config) == before
+
+
+def test_a_damaged_block_is_fetched_again(config: FineWebConfig, tokenizer: Tokenizer) -> None:
+    notices: list[str] = []
+    text = FineWebSource(tokenizer, config, notify=notices.append).text
+    shard = text.train[0]
+    block = text.blocks(shard)[0]
+    expected = text.read(shard, block)
+    path = text.cache.path(shard, block)
+    data = path.read_bytes()
+    for wrong in (data[:-20], b"", data[: len(data) // 2] + b"x" + data[len(data) // 2 + 1 :]):
+        notices.clear()
+        path.write_bytes(wrong)
+        assert np.array_equal(text.read(shard, block), expected)
+    path.write_bytes(data[:-20])
+    text.read(shard, block)
+    assert f"{path.stem} is damaged" in "".join(notices)
+    assert text.builder.build(shard)
+    assert np.array_equal(text.read(shard, block), expected)
+
+
+def test_blocks_that_nobody_reads_go_after_a_day(
+    config: FineWebConfig, tokenizer: Tokenizer
+) -> None:
+    text = FineWebSource(tokenizer, config).text
+    shards = text.train[1:3]
+    for shard in shards:
+        text.read(shard, text.blocks(shard)[0])
+    old, new = (text.cache.path(shard, text.blocks(shard)[0]) for shard in shards)
+    long_ago = time.time() - 90_000
+    for path in (old, new):
+        os.utime(path, (long_ago, long_ago))
+    text.read(shards[1], text.blocks(shards[1])[0])  # used again
+    assert text.builder.build(text.train[0])
+    assert [old.exists(), new.exists()] == [False, True]

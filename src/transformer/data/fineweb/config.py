@@ -32,7 +32,7 @@ class FineWebConfig:
     """Where shards are kept; None is data/fineweb_cache, data/NAME_cache for another data set.
     It must be on a local disk."""
     max_cached_shards: int = 5
-    """Shards kept on disk, about 300 MB each; one more while one is being built."""
+    """Shards kept on disk, about 300 MB each; two more while one is being built."""
     tokens_per_epoch: int | None = 100_000_000
     """What counts as an epoch; None is a pass over the whole split."""
     eval_tokens: int = 262_144

@@ -81,8 +81,8 @@ def test_two_processes_share_a_cache(
     assert np.array_equal(*results)
     if max_cached_shards == 30:
         ranges = Counter((r.path, r.start) for r in hub.requests if r.kind == "range")
-        twice = sum(n > 1 for n in ranges.values())
-        assert twice <= len(list((config.folder / "footers").iterdir()))  # no block among them
+        twice = [key for key, n in ranges.items() if n > 1]
+        assert {start for _, start in twice} <= {0}  # footers; both processes may need one at once
     fresh = replace(config, cache_dir=config.folder / "alone", workers=0)
     batches = islice(FineWebSource(tokenizer, fresh, seq_length=T).train_batches(batch_size=8), 150)
     assert np.array_equal(results[0], torch.cat([batch.inputs for batch in batches]).numpy())

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from local_hub import LocalHub
 from processes import LIMIT, busy_machine, start, wait
 
 from transformer.data.fineweb import fork_gate
+from transformer.data.fineweb.hub_dataset import LOCKS
+from transformer.data.tokenizer import load_tokenizer
+from transformer.fineweb_dataset import FineWebConfig, FineWebSource
 
 SCRIPT = Path(__file__).with_name("forked_workers.py")
 
@@ -78,6 +82,29 @@ def fork_while_somebody_rests() -> None:
         go_on.set()
         thread.join(LIMIT)
         assert not thread.is_alive()
+
+
+def fork_while_a_block_is_waited_for(config: FineWebConfig) -> None:
+    """Whoever has the block's lock may be waiting for the hub; so may then a fork, for ever."""
+    text = FineWebSource(load_tokenizer("p50k_base"), config).text
+    shard = text.train[0]
+    block = text.blocks(shard)[0]
+    with text.cache.lock(f"block_{block % LOCKS}"):
+        threading.Thread(target=text.read, args=(shard, block), daemon=True).start()
+        time.sleep(0.5)  # it waits now
+
+        def fork() -> None:
+            fork_gate._before()
+            forked.set()
+            fork_gate._after_in_parent()
+
+        forked = threading.Event()
+        threading.Thread(target=fork, daemon=True).start()
+        assert forked.wait(fork_gate.LONGEST / 3)
+
+
+def test_a_fork_does_not_wait_for_somebody_who_waits_for_a_block(config: FineWebConfig) -> None:
+    assert wait(start(fork_while_a_block_is_waited_for, config)) == 0
 
 
 @pytest.mark.parametrize("act", [fork_while_somebody_is_inside, fork_while_somebody_rests])

@@ -91,9 +91,9 @@ class CachedShard:
             self._hashes: list[str] = self.provenance.pop("blocks")
             self.n_tokens: int = self.provenance.pop("tokens")
             self.groups = range(*self.provenance["groups"])
-        except FileNotFoundError:
-            raise
         except Exception as error:  # a damaged footer can raise anything
+            if isinstance(error, OSError) and error.errno:
+                raise  # the system's: it is not there, or may not be read
             raise DamagedError(f"{path.name}: {error}") from error
 
     def read_tokens(self, block: int) -> Tokens:

@@ -99,7 +99,7 @@ class ShardBuilder:
                     return
             try:
                 built = self.build(shard)
-            except UserError as error:  # the reader will meet it too, and say it
+            except (UserError, OSError) as error:  # the reader will meet it too, and say it
                 built = False
                 self._notify(f"{shard.name} is not built: {error}")
             if not built:

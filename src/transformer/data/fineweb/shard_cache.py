@@ -7,9 +7,9 @@
         footers/                what is known of the files on the hub
         locks/                  one process at a time reads a block or changes the folder
 
-cache_metadata.json is written for people and programs that look at the folder. The shards
-themselves say all of it (where they come from, in their metadata; their last use, by the time of
-the file), so nothing is lost with it, and it is written again at the next change.
+cache_metadata.json is written for people and programs that look at the folder: at each start, and
+when a shard comes or goes. The shards themselves say all of it (where they come from, in their
+metadata; their last use, by the time of the file), so nothing is lost with it.
 
 **Least recently used (LRU).** There is room for `max_shards`; one more, and the shard that was
 opened the longest time ago goes, never one in use:
@@ -125,11 +125,11 @@ class ShardCache:
             self._discard(path, error)
             return None
 
-    def keep(self, shard: Shard, block: int, texts: Sequence[str], tokens: Tokens) -> bool:
-        """Keep a block until its shard is complete; False if there is no room for it."""
+    def keep(self, shard: Shard, block: int, texts: Sequence[str], tokens: Tokens) -> None:
+        """Keep a block until its shard is complete, if there is room for it."""
         table = make_table(texts, tokens, self._end_of_text)
         groups = range(block, block + 1)
-        return self._write(self.path(shard, block), shard, groups, lambda _: [table])
+        self._write(self.path(shard, block), shard, groups, lambda _: [table])
 
     def publish(self, shard: Shard, blocks: range) -> bool:
         """Join the kept blocks, all of them, to the shard; then evict down to `max_shards`.
@@ -187,7 +187,6 @@ class ShardCache:
     def _discard(self, path: Path, error: DamagedError) -> None:
         with self._change():
             self.notify(f"cached {path.stem} is damaged ({error}): deleted, will be built again")
-            self._newest = None
             path.unlink(missing_ok=True)
 
     def _provenance(self, shard: Shard, groups: range) -> dict[str, Any]:
@@ -235,14 +234,13 @@ class ShardCache:
             with suppress(DamagedError, FileNotFoundError):
                 yield path, CachedShard(path, self._end_of_text)
 
-    def _evict(self, in_use: set[str], keep: int) -> bool:
+    def _evict(self, in_use: set[str], keep: int) -> None:
         """Delete shards, the one unused for longest first, until `keep` are left."""
         shards = self._shards()
         spare = sorted((path for path in shards if path.stem not in in_use), key=_last_use)
         doomed = spare[: max(0, len(shards) - keep)]
         for path in doomed:
             path.unlink(missing_ok=True)
-        return bool(doomed)
 
 
 def _last_use(path: Path) -> int:

@@ -73,7 +73,7 @@
     const evicted = last?.evicted.length ? ` Shard ${last.evicted.join(", ")} was evicted.` : "";
     const over = stream.isOver ? " The figure ends here; the epoch goes on." : "";
     readout(figure.streaming, `${what}${evicted} Read so far: ${ways.hub} blocks from the hub, ${ways.block} from block files, `
-      + `${ways.shard} from cached shards (about ${(tokens * 0.7).toFixed(1)} million tokens). The builder has `
+      + `${ways.shard} from cached shards (about ${(tokens * 0.7).toFixed(1)} million tokens). Kept are `
       + `${stream.done(stream.shard)} of ${to - from} blocks of shard ${stream.shard}`
       + `${stream.next === null ? "" : ` and ${stream.done(stream.next)} of the next, shard ${stream.next}`}. `
       + `${stream.requests} requests, ${stream.megabytes.toLocaleString("en-US")} MB.${over}`);

@@ -22,8 +22,8 @@ from rich.text import Text
 from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
 from transformer.evaluation.diversity import Sampled, sample
+from transformer.machine.bounds import check_seed
 from transformer.machine.device import choose_device, for_inference
-from transformer.machine.seeds import check_seed
 from transformer.runs.curves import check_picture, save_picture
 from transformer.sampling import SamplingSettings
 from transformer.terminal.command_line import RunArguments, plain_console, run

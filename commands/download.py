@@ -56,7 +56,7 @@ def main(flags: Annotated[Flags, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefix
         )
         rows = sum(len(batch.inputs) for batch in source.validation_batches(batch_size=64))
         tokens, shards = download(source, flags.tokens, progress)
-    folder = flags.data.folder
+    folder = flags.data.cache_folder
     print(
         f"{tokens:,} training tokens in {shards} shards and {rows:,} validation sequences are in "
         f"{folder}; train without a network with the same --seed and --seq-length"
@@ -84,7 +84,9 @@ def download(source: FineWebSource, tokens: int, progress: Progress) -> tuple[in
         )
         progress.remove_task(task)
         if not done:
-            raise UserError(f"the disk is full; {held:,} tokens are in {source.config.folder}")
+            raise UserError(
+                f"the disk is full; {held:,} tokens are in {source.config.cache_folder}"
+            )
         held += int(source.text.cache.entries()[shard.name]["tokens"])
         progress.update(total, completed=min(held, tokens), description=f"{held:,} tokens")
         if held >= tokens:

@@ -20,8 +20,8 @@ from typing import Annotated, Literal
 import tyro
 
 from transformer.errors import UserError
+from transformer.machine.bounds import check_seed
 from transformer.machine.device import choose_device, for_inference
-from transformer.machine.seeds import check_seed
 from transformer.runs.model_file import LoadedModel
 from transformer.sampling import PRESETS, SamplingSettings
 from transformer.terminal.command_line import RunArguments, plain_console, run

@@ -71,7 +71,7 @@ def show_data(console: Console, source: FineWebSource) -> None:
     entries = text.cache.entries()
     on_disk = sum(entry["bytes"] for entry in entries.values()) / MEGABYTE
     cached = f"{len(entries)} of at most {config.max_cached_shards} shards, {on_disk:.0f} MB"
-    table.add_row("cache", f"{config.folder}: {cached}")
+    table.add_row("cache", f"{config.cache_folder}: {cached}")
     table.add_row("tokenizer", f"{source.tokenizer.name}, {source.tokenizer.vocab_size:,} tokens")
     console.print(table)
 
@@ -119,15 +119,15 @@ def show_speed(console: Console, source: FineWebSource) -> None:
 def verdict(console: Console, source: FineWebSource) -> int:
     validation = source.text.stream("validation", Position(), 0, passes=1)
     group = next(group_rows(validation, Position(), 1, source.seq_length))
-    free = shutil.disk_usage(source.config.folder).free
+    free = shutil.disk_usage(source.config.cache_folder).free
     per_shard = sum(f.size for f in source.text.listing.files) / len(source.text.shards) * 1.2
     missing = source.config.max_cached_shards + 2 - len(source.text.cache.entries())
     needed = max(0, missing) * per_shard
     if free < needed:
         console.print(
             f"warning: {needed / 1e9:.1f} GB will be needed and {free / 1e9:.1f} GB are free in "
-            f"{source.config.folder}: training works, but reads from the hub again and again; "
-            "lower --max-cached-shards or give another --cache-dir",
+            f"{source.config.cache_folder}: training works, but reads from the hub again and "
+            "again; lower --max-cached-shards or give another --cache-dir",
             style="bold",
         )
     console.print(f"validation: {len(group)} sequence read")

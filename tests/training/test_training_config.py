@@ -6,7 +6,8 @@ from typing import get_type_hints
 import pytest
 
 from transformer.errors import UserError
-from transformer.training.config import TrainingConfig, flag
+from transformer.machine.bounds import flag
+from transformer.training.config import TrainingConfig
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

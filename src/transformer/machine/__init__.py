@@ -10,5 +10,5 @@
 | `files.py` | How is a file written so that it is never half there? |
 | `saved_values.py` | How is a value read back that may be damaged or missing? |
 | `interruptions.py` | What happens on Ctrl-C, on a closed terminal, when memory runs out? |
-| `seeds.py` | Which seeds are there? |
+| `bounds.py` | Which values may a flag have? |
 """

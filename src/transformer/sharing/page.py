@@ -30,9 +30,10 @@ from transformer.data.fineweb.shard import SHARD_BYTES, Shard, cut_into_shards, 
 from transformer.data.tokenizer import Tokenizer
 from transformer.data.toy.stories import song_examples
 from transformer.errors import UserError
+from transformer.machine.bounds import flag
 from transformer.runs.metrics import Record, is_evaluation
 from transformer.runs.model_file import LoadedModel, write_model_file
-from transformer.training.config import TrainingConfig, flag, preset
+from transformer.training.config import TrainingConfig, preset
 
 LARGEST_MODEL = 3_000_000  # characters of base64
 POINTS = 200  # of a training curve, at most

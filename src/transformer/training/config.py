@@ -1,46 +1,36 @@
 """Every flag of a training: names, bounds, defaults, and the sets of defaults that belong together.
 
 flags ──▶ preset ──▶ TrainingConfig ──▶ config.json ──▶ TrainingConfig of a resumed run
+
+One dataclass for each group of flags; `TrainingConfig` is all of them.
 """
 
-import math
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
+from transformer.data.fineweb.config import FineWebConfig
 from transformer.errors import UserError
+from transformer.machine.bounds import (
+    AtLeast,
+    AtLeastTwo,
+    Positive,
+    check_bounds,
+    check_seed,
+    flag,
+)
 from transformer.machine.device import DeviceName, Precision, Switch
 from transformer.machine.saved_values import Saved
-from transformer.machine.seeds import check_seed
 
 DatasetName = Literal["fineweb", "toy", "text"]
 Parallel = Literal["ddp", "fsdp"]
-LARGEST = 2**64 - 1
+Group = TypeVar("Group")
 
 
 @dataclass(frozen=True)
-class AtLeast:
-    """The smallest value of a field, beside its type."""
+class DatasetFlags:
+    """What to train on."""
 
-    value: int
-
-
-Positive = Annotated[int, AtLeast(1)]
-AtLeastTwo = Annotated[int, AtLeast(2)]
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """What to train, on what, for how long, and how: each field is a flag of
-    `commands/train.py`, and the text under it is what `--help` prints.
-
-    The defaults train on FineWeb; `preset` has others, for the toy stories and `--quick`.
-
-    Raises:
-        UserError: a field has an impossible value; the message names field and value.
-    """
-
-    # -- data ------------------------------------------------------------------------
     dataset: DatasetName = "fineweb"
     """fineweb: web text, streamed and cached; toy: generated stories whose best possible
     loss is known, trained in minutes; text: your own files (--text)."""
@@ -49,33 +39,21 @@ class TrainingConfig:
     weeks."""
     text: tuple[Path, ...] = ()
     """Files or folders to train on (.txt, .md, .jsonl, .parquet), with --dataset text."""
-    text_column: str = "text"
-    """The column or JSON field that holds the text."""
     tokenizer: str = "p50k_base"
     """p50k_base (50,281 tokens), bpe:N (trained here on your data to N tokens), or a file."""
     stories: Positive | None = None
     """Only this many different toy stories: few enough, and the model learns them by heart."""
-    repo: str = "HuggingFaceFW/fineweb"
-    """Data set on the hub, with --dataset fineweb."""
-    path: str = "sample/10BT"
-    """Folder of Parquet files inside the data set."""
-    revision: str | None = None
-    """Version of the data set; without it, the one this project was tested with."""
-    hub_endpoint: str | None = None
-    """Another address to download from (a mirror)."""
-    cache_dir: Path | None = None
-    """Where downloaded shards, or the tokens of --text, are kept; without it data/fineweb_cache,
-    data/NAME_cache for another data set, data/text_cache. Toy stories need none."""
-    max_cached_shards: AtLeastTwo = 5
-    """How many shards to keep (about 300 MB each); at least 2."""
-    tokens_per_epoch: Positive | None = 100_000_000
-    """Tokens that count as one epoch; text files: one pass over them."""
-    eval_tokens: Positive = 262_144
-    """Held-out tokens per validation, the same ones every time."""
-    workers: Annotated[int, AtLeast(0)] = 1
-    """Threads that fetch and tokenise FineWeb ahead; 0: nothing is read ahead."""
 
-    # -- model -----------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class DataFlags(FineWebConfig, DatasetFlags):
+    """What to train on, how much of it is an epoch, and where it is kept."""
+
+
+@dataclass(frozen=True)
+class ModelFlags:
+    """How large the model is."""
+
     d_model: Positive = 256
     """Width of the residual stream."""
     n_heads: Positive = 4
@@ -89,7 +67,11 @@ class TrainingConfig:
     dropout: float = 0.1
     """Share of activations set to zero in training."""
 
-    # -- training --------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class LearningFlags:
+    """How it learns, and for how long."""
+
     epochs: Positive = 20
     """Epochs to train."""
     steps: Positive | None = None
@@ -111,7 +93,11 @@ class TrainingConfig:
     patience: Positive | None = None
     """Stop after this many evaluations without a better validation loss."""
 
-    # -- the run ---------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class RecordFlags:
+    """How often it is judged and saved."""
+
     eval_every: Positive = 250
     """Optimiser steps between validations; each epoch ends with one too."""
     checkpoint_every: Positive = 100
@@ -121,7 +107,11 @@ class TrainingConfig:
     tensorboard: bool = False
     """Also write TensorBoard files into the run's folder."""
 
-    # -- the machine -----------------------------------------------------------------
+
+@dataclass(frozen=True)
+class MachineFlags:
+    """What it runs on."""
+
     device: DeviceName = "auto"
     """auto takes CUDA, then MPS, then the CPU."""
     mps: bool = False
@@ -133,15 +123,21 @@ class TrainingConfig:
     parallel: Parallel = "ddp"
     """Under torchrun: ddp copies the model to each process, fsdp cuts it into pieces."""
 
+
+@dataclass(frozen=True)
+class TrainingConfig(MachineFlags, RecordFlags, LearningFlags, ModelFlags, DataFlags):
+    """What to train, on what, for how long, and how. (Python takes the fields of the last base
+    first.)
+
+    The defaults train on FineWeb; `preset` has others, for the toy stories and `--quick`.
+
+    Raises:
+        UserError: a field has an impossible value; the message names field and value.
+    """
+
     def __post_init__(self) -> None:
-        for name, hint in get_type_hints(TrainingConfig, include_extras=True).items():
-            _check_bounds(name, getattr(self, name), hint)
+        check_bounds(self)
         check_seed(self.seed)
-        for name, value in vars(self).items():
-            if isinstance(value, float) and not math.isfinite(value):
-                raise UserError(f"{flag(name)} must be a finite number, but is {value}")
-            if isinstance(value, int) and value > LARGEST:
-                raise UserError(f"{flag(name)} must be at most {LARGEST}, but is {value}")
         for name in ("learning_rate", "max_grad_norm"):
             if not getattr(self, name) > 0.0:
                 raise UserError(f"{flag(name)} must be above 0, but is {getattr(self, name)}")
@@ -169,24 +165,9 @@ class TrainingConfig:
         """Tokens that one optimiser step learns from, at most."""
         return self.batch_size * self.accumulation_steps * self.seq_length
 
-
-def flag(name: str) -> str:
-    """A field's name as it is typed: `batch_size` -> `--batch-size`."""
-    return "--" + name.replace("_", "-")
-
-
-def _check_bounds(name: str, value: Any, hint: Any) -> None:
-    """
-    Raises:
-        UserError: `value` is below the field's least, or none of its choices.
-    """
-    if get_origin(hint) is Literal and value not in get_args(hint):
-        choices = ", ".join(get_args(hint))
-        raise UserError(f"{flag(name)} must be one of {choices}, but is {value!r}")
-    for part in (hint, *get_args(hint)):  # Annotated[int, AtLeast(1)], perhaps in "… | None"
-        for least in getattr(part, "__metadata__", ()):
-            if value is not None and value < least.value:
-                raise UserError(f"{flag(name)} must be at least {least.value}, but is {value}")
+    def group(self, flags: type[Group]) -> Group:
+        """The values of one group, such as `LearningFlags`."""
+        return flags(**{field.name: getattr(self, field.name) for field in fields(flags)})  # type: ignore[arg-type]
 
 
 TOY = TrainingConfig(

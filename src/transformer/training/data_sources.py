@@ -1,7 +1,6 @@
 """From flags to the data set they mean."""
 
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 
 from transformer.data.batch import BatchSource
@@ -63,8 +62,7 @@ def _fineweb(
 ) -> BatchSource:
     from transformer.fineweb_dataset import FineWebConfig, FineWebSource, training_texts
 
-    names = {field.name for field in fields(FineWebConfig)} & vars(config).keys()
-    data = FineWebConfig(**{name: getattr(config, name) for name in names})
+    data = config.group(FineWebConfig)
     tokenizer = _kept(tokenizer_file)
     tokenizer = tokenizer or make_tokenizer(config.tokenizer, training_texts(data, notify))
     _keep(tokenizer, tokenizer_file)

@@ -5,17 +5,28 @@ its values as the defaults, so that every flag that is given wins.
 """
 
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 
 import tyro
 
 from transformer.errors import UserError
+from transformer.machine.bounds import flag
 from transformer.machine.processes import SINGLE, Processes
 from transformer.machine.saved_values import read_saved
 from transformer.runs.find import find, find_group
 from transformer.runs.run_folder import RunFolder
 from transformer.terminal.command_line import parse_flags
-from transformer.training.config import TrainingConfig, config_from_json, flag, preset
+from transformer.training.config import (
+    DataFlags,
+    LearningFlags,
+    MachineFlags,
+    ModelFlags,
+    RecordFlags,
+    TrainingConfig,
+    config_from_json,
+    preset,
+)
 
 MAY_CHANGE = {
     *("device", "mps", "workers", "cache_dir", "hub_endpoint", "max_cached_shards", "text"),
@@ -47,7 +58,35 @@ class Flags:
     """Train a transformer on stories, on your own text or on FineWeb."""
 
     run: RunFlags = field(default_factory=RunFlags)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
+    data: DataFlags = field(default_factory=DataFlags)
+    model: ModelFlags = field(default_factory=ModelFlags)
+    learning: LearningFlags = field(default_factory=LearningFlags)
+    record: RecordFlags = field(default_factory=RecordFlags)
+    machine: MachineFlags = field(default_factory=MachineFlags)
+
+    def __post_init__(self) -> None:
+        _ = self.training  # a wrong value is found while the line is read
+
+    @classmethod
+    def of(cls, training: TrainingConfig) -> "Flags":
+        """Flags whose defaults are those of `training`."""
+        return cls(
+            data=training.group(DataFlags),
+            model=training.group(ModelFlags),
+            learning=training.group(LearningFlags),
+            record=training.group(RecordFlags),
+            machine=training.group(MachineFlags),
+        )
+
+    @cached_property
+    def training(self) -> TrainingConfig:
+        """All but the run.
+
+        Raises:
+            UserError: a value is impossible, or two contradict each other.
+        """
+        groups = (self.data, self.model, self.learning, self.record, self.machine)
+        return TrainingConfig(**{name: v for group in groups for name, v in vars(group).items()})
 
 
 def parse(
@@ -67,7 +106,7 @@ def parse(
         folder, checkpoint = find(first.run.runs_dir, first.run.name, path)
     if folder is not None:
         defaults = saved_config(folder)
-    flags = parse_flags(Flags, args=args, config=markers, default=Flags(RunFlags(), defaults))
+    flags = parse_flags(Flags, args=args, config=markers, default=Flags.of(defaults))
     if folder is not None:
         check_resumable(defaults, flags.training)
     return flags, folder, checkpoint

@@ -16,9 +16,10 @@ from math import prod
 import torch
 
 from transformer.config import ModelConfig
+from transformer.machine.bounds import flag
 from transformer.machine.memory import check_fits
 from transformer.runs.model_file import tensor_shapes
-from transformer.training.config import TrainingConfig, flag
+from transformer.training.config import TrainingConfig
 
 STORY_BYTES = 400  # of a toy story's text, at least
 FEWEST_IDS = 257  # of any tokenizer: the bytes and end-of-text

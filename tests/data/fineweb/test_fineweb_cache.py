@@ -41,7 +41,7 @@ def same(first: list[Tokens], second: list[Tokens]) -> bool:
 
 
 def cached(config: FineWebConfig) -> set[str]:
-    return {path.stem for path in config.folder.glob("shard_*.parquet")}
+    return {path.stem for path in config.cache_folder.glob("shard_*.parquet")}
 
 
 def test_one_row_group_cannot_be_split(tmp_path: Path, tokenizer: Tokenizer) -> None:
@@ -110,7 +110,7 @@ def test_sixty_flipped_bytes_are_found_and_the_shard_is_built_again(
         data[place] ^= 1 << rng.randrange(8)
         path.write_bytes(data)
         if turn % 3 == 0:
-            (config.folder / "cache_metadata.json").unlink()
+            (config.cache_folder / "cache_metadata.json").unlink()
         notices.clear()
         text = FineWebSource(tokenizer, config, notify=notices.append).text
         got = [text.read(shard, block) for block in text.blocks(shard)]
@@ -154,7 +154,7 @@ def test_a_lost_index_is_made_again_from_the_shards(
     config = replace(config, max_cached_shards=30)
     source = FineWebSource(tokenizer, config)
     build_all(source)
-    index = config.folder / "cache_metadata.json"
+    index = config.cache_folder / "cache_metadata.json"
     before = json.loads(index.read_text())
     expected = all_blocks(source)
     damage(index)
@@ -178,11 +178,11 @@ def test_a_cache_of_other_data_is_refused_and_left_alone(
     other = train_bpe(["a small text for a small tokenizer"] * 10, 270)
     for lose_index in (False, True):
         if lose_index:
-            (config.folder / "cache_metadata.json").unlink()
+            (config.cache_folder / "cache_metadata.json").unlink()
         with pytest.raises(UserError, match=r"tokenizer is .*--cache-dir"):
             FineWebSource(other, config)
-        with pytest.raises(UserError, match=r"shard_bytes is"):
-            FineWebSource(tokenizer, replace(config, shard_bytes=3000))
+        with pytest.raises(UserError, match=r"text_column is .*--cache-dir"):
+            FineWebSource(tokenizer, replace(config, text_column="url"))
     assert cached(config) == before
 
 

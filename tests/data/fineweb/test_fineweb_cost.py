@@ -49,7 +49,7 @@ def test_a_row_group_is_fetched_once_and_tokenized_once(
 ) -> None:
     source = FineWebSource(tokenizer, replace(config, max_cached_shards=30, workers=4))
     for batch in source.train_batches(batch_size=8):
-        if batch.state["pass"] > 1 and len(list(config.folder.glob("shard_*.parquet"))) > 1:
+        if batch.state["pass"] > 1 and len(list(config.cache_folder.glob("shard_*.parquet"))) > 1:
             break  # on a busy machine two passes are over before two shards are built
     source.close()
     n_blocks = sum(len(source.text.blocks(shard)) for shard in source.text.train)
@@ -83,6 +83,6 @@ def test_two_processes_share_a_cache(
         ranges = Counter((r.path, r.start) for r in hub.requests if r.kind == "range")
         twice = [key for key, n in ranges.items() if n > 1]
         assert {start for _, start in twice} <= {0}  # footers; both processes may need one at once
-    fresh = replace(config, cache_dir=config.folder / "alone", workers=0)
+    fresh = replace(config, cache_dir=config.cache_folder / "alone", workers=0)
     batches = islice(FineWebSource(tokenizer, fresh, seq_length=T).train_batches(batch_size=8), 150)
     assert np.array_equal(results[0], torch.cat([batch.inputs for batch in batches]).numpy())

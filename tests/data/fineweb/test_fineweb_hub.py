@@ -118,7 +118,7 @@ def test_news_is_printed_before_the_first_step_and_stands_in_the_bar_later(
 def test_a_listing_of_many_pages_is_read_whole(config: FineWebConfig, hub: LocalHub) -> None:
     whole = make_source(config, []).text.listing
     hub.page_size = 1
-    paged = make_source(replace(config, cache_dir=config.folder / "paged"), []).text.listing
+    paged = make_source(replace(config, cache_dir=config.cache_folder / "paged"), []).text.listing
     hub.page_size = 1000
     assert paged == whole
 

@@ -101,8 +101,8 @@ def check_clean_start(config: FineWebConfig, expected: np.ndarray) -> None:
     notices: list[str] = []
     assert np.array_equal(stream(config, notices), expected)
     assert not [notice for notice in notices if "damaged" in notice or "warning" in notice]
-    assert not list(config.folder.rglob("*.part"))
-    assert len(list(config.folder.glob("shard_*.parquet"))) <= config.max_cached_shards + 1
+    assert not list(config.cache_folder.rglob("*.part"))
+    assert len(list(config.cache_folder.glob("shard_*.parquet"))) <= config.max_cached_shards + 1
 
 
 @pytest.mark.parametrize("moment", ["keeping a block", "joining", "evicting"])
@@ -121,7 +121,7 @@ def test_kills_at_many_calls_leave_nothing_behind(
 ) -> None:
     kills = 0
     for call in (1, 2, 3, 5, 8):
-        fresh = replace(config, cache_dir=config.folder / f"{call}")
+        fresh = replace(config, cache_dir=config.cache_folder / f"{call}")
         kills += killed(run_and_die, fresh, moment, call, before)
         check_clean_start(fresh, expected)
     assert kills >= 3

@@ -104,7 +104,9 @@ def test_a_resumed_source_goes_on_with_the_next_row(config: FineWebConfig, seed:
     whole = list(islice(make_source(config, seed).train_batches(batch_size=4), 150))
     rng = random.Random(seed)
     for k in [1, *rng.sample(range(2, 140), 5)]:
-        fresh = replace(config, workers=rng.choice([0, 1, 4]), cache_dir=config.folder / str(k))
+        fresh = replace(
+            config, workers=rng.choice([0, 1, 4]), cache_dir=config.cache_folder / str(k)
+        )
         resumed = make_source(fresh, seed).train_batches(batch_size=4, state=whole[k - 1].state)
         assert np.array_equal(rows(list(islice(resumed, 8))), rows(whole[k : k + 8]))
 
@@ -200,9 +202,9 @@ def test_a_place_past_the_end_is_refused(config: FineWebConfig, place: str, mess
         ({"revision": "v9"}, "404.*--revision"),
         ({"repo": "HuggingFaceFW/missing"}, "401"),
         ({"repo": "fineweb"}, "OWNER/NAME"),
-        ({"workers": -1}, "workers must be at least 0"),
+        ({"workers": -1}, "--workers must be at least 0"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
-        ({"tokens_per_epoch": 0}, "tokens_per_epoch must be at least 1"),
+        ({"tokens_per_epoch": 0}, "--tokens-per-epoch must be at least 1"),
     ],
 )
 def test_bad_input_is_told_to_the_user(

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from transformer.data.fineweb.shard import SHARD_BYTES
-from transformer.errors import UserError
+from transformer.machine.bounds import AtLeast, AtLeastTwo, Positive, check_bounds
 
 FINEWEB = "HuggingFaceFW/fineweb"
 FINEWEB_REVISION = "9bb295ddab0e05d785b879661af7260fed5140fc"  # v1.4.0
@@ -15,7 +15,10 @@ class FineWebConfig:
     """Which data set of the hub, and how it is kept and counted.
 
     Any data set with a text column in Parquet files works; FineWeb-Edu is
-    `repo="HuggingFaceFW/fineweb-edu"`.
+    `repo="HuggingFaceFW/fineweb-edu"`. Each field is also a flag of the commands that read it.
+
+    Raises:
+        UserError: a field has an impossible value; the message names field and value.
     """
 
     repo: str = FINEWEB
@@ -23,37 +26,35 @@ class FineWebConfig:
     path: str = "sample/10BT"
     """The folder of its Parquet files: a configuration such as sample/10BT or sample/100BT."""
     revision: str | None = None
-    """Commit, tag or branch; None is a fixed commit for FineWeb and "main" for the others."""
-    text_column: str = "text"
-    """The column that holds the documents."""
+    """Commit, tag or branch; without it, the FineWeb that this project was tested with, and
+    "main" of other data sets."""
     hub_endpoint: str | None = None
-    """Another hub's address; None is what HF_ENDPOINT says, else the public hub."""
+    """Another hub's address (a mirror); without it HF_ENDPOINT, else the public hub."""
+    text_column: str = "text"
+    """The column that holds the documents (with --text also the field of a JSON line)."""
     cache_dir: Path | None = None
-    """Where shards are kept; None is data/fineweb_cache, data/NAME_cache for another data set.
-    It must be on a local disk."""
-    max_cached_shards: int = 5
-    """Shards kept on disk, about 300 MB each; two more while one is being built."""
-    tokens_per_epoch: int | None = 100_000_000
-    """What counts as an epoch; None is a pass over the whole split."""
-    eval_tokens: int = 262_144
-    """Tokens of the validation split that an evaluation looks at, always the same ones."""
-    workers: int = 1
-    """Threads that fetch and tokenise blocks ahead; the order is the same for any number."""
-    shard_bytes: int = SHARD_BYTES
-    """About so much of a file makes a shard. Another value is another split."""
+    """Where shards, or the tokens of --text, are kept, on a local disk; without it
+    data/fineweb_cache, data/NAME_cache for another data set, data/text_cache."""
+    max_cached_shards: AtLeastTwo = 5
+    """Shards to keep, about 300 MB each: at least the one in use and the next. While one is
+    being built there are two more."""
+    tokens_per_epoch: Positive | None = 100_000_000
+    """Tokens that count as one epoch; None is one pass, where its length is known."""
+    eval_tokens: Positive = 262_144
+    """Tokens of the validation split in one evaluation, the same ones every time."""
+    workers: Annotated[int, AtLeast(0)] = 1
+    """Threads that fetch and tokenise ahead; 0: nothing is read ahead. The order is the same
+    for any number."""
 
     def __post_init__(self) -> None:
-        least = {"tokens_per_epoch": 1, "eval_tokens": 1, "workers": 0, "shard_bytes": 1}
-        for name, minimum in least.items():
-            value = getattr(self, name)
-            if value is not None and value < minimum:
-                raise UserError(f"{name} must be at least {minimum}, but is {value}")
+        check_bounds(self)
 
     @property
     def pinned_revision(self) -> str:
         return self.revision or (FINEWEB_REVISION if self.repo == FINEWEB else "main")
 
     @property
-    def folder(self) -> Path:
+    def cache_folder(self) -> Path:
+        """Where shards are kept: `cache_dir`, or the place that the data set's name gives."""
         name = "fineweb" if self.repo == FINEWEB else self.repo.split("/")[-1]
         return self.cache_dir or Path("data") / f"{name}_cache"

@@ -27,7 +27,7 @@ from transformer.data.fineweb.fork_gate import fork_allowed, no_fork
 from transformer.data.fineweb.hub import Hub, HubFile
 from transformer.data.fineweb.remote_parquet import RemoteParquet
 from transformer.data.fineweb.retry import Notify, log_notice
-from transformer.data.fineweb.shard import Shard, cut_into_shards, split_shards
+from transformer.data.fineweb.shard import SHARD_BYTES, Shard, cut_into_shards, split_shards
 from transformer.data.fineweb.shard_builder import ShardBuilder
 from transformer.data.fineweb.shard_cache import ShardCache
 from transformer.data.packing import Tokens, join_documents, permutation
@@ -52,11 +52,11 @@ class HubText:
         self.config = config
         revision = config.pinned_revision
         self.hub = Hub(config.repo, revision, config.hub_endpoint, notify)
-        kept_at = config.folder / f"listing_{revision.replace('/', '_')}.json"
+        kept_at = config.cache_folder / f"listing_{revision.replace('/', '_')}.json"
         self.listing = self.hub.list_files(config.path, kept_at)
         self.remote = lru_cache(OPEN_FOOTERS)(self._open_remote)
         self.shards = cut_into_shards(
-            self.listing.files, config.shard_bytes, lambda file: self.remote(file).n_blocks
+            self.listing.files, SHARD_BYTES, lambda file: self.remote(file).n_blocks
         )
         self.train, self.validation = split_shards(self.shards)
 
@@ -75,7 +75,7 @@ class HubText:
 
     def _open_remote(self, file: HubFile) -> RemoteParquet:
         key = hashlib.sha256(f"{self.hub.repo}/{self.listing.commit}/{file.path}".encode())
-        kept_at = self.config.folder / "footers" / f"{key.hexdigest()[:16]}.footer"
+        kept_at = self.config.cache_folder / "footers" / f"{key.hexdigest()[:16]}.footer"
         return RemoteParquet(self.hub, self.listing, file, self.config.text_column, kept_at)
 
 
@@ -95,12 +95,12 @@ class ShardedText(HubText):
             "path": config.path,
             "text_column": config.text_column,
             "tokenizer": tokenizer.fingerprint,
-            "shard_bytes": config.shard_bytes,
+            "shard_bytes": SHARD_BYTES,
         }
         self.tokenizer = tokenizer
         self.counts: Counter[str] = Counter()
         self.cache = ShardCache(
-            config.folder, self.identity, tokenizer, config.max_cached_shards, notify
+            config.cache_folder, self.identity, tokenizer, config.max_cached_shards, notify
         )
         self.builder = ShardBuilder(self.cache, self.blocks, self.read)
 

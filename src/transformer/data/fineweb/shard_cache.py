@@ -54,7 +54,7 @@ class ShardCache:
         in_use: names of shards that are not evicted.
 
     Raises:
-        UserError: `max_shards` is below 2, or the folder belongs to another `identity`.
+        UserError: the folder belongs to another `identity`.
     """
 
     def __init__(
@@ -65,11 +65,6 @@ class ShardCache:
         max_shards: int,
         notify: Notify = log_notice,
     ) -> None:
-        if max_shards < 2:
-            raise UserError(
-                "max_cached_shards must be at least 2 (the shard in use and the next one), but "
-                f"is {max_shards}"
-            )
         self.folder, self.identity, self.max_shards = folder, identity, max_shards
         self.notify = notify
         self.dtype = token_dtype(tokenizer.vocab_size)

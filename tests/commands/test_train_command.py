@@ -5,6 +5,7 @@ import os
 import shlex
 import shutil
 import signal
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -101,6 +102,15 @@ def test_a_run_from_before_a_flag_existed_is_resumed() -> None:
     (run / "config.json").write_text(json.dumps({**saved, "training": kept}))
     assert train("--resume", "runs/older") == 0
     assert_same_run(Path("runs/whole"), run)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are UTF-8 there")
+def test_a_file_whose_name_is_not_utf8_is_trained_on_again() -> None:
+    name = os.fsdecode(b"caf\xe9.txt")
+    os.rename("text.txt", name)
+    assert train(*FLAGS[:3], name, *FLAGS[4:], "--steps", "3") == 0
+    assert train("--resume", "--steps", "5") == 0
+    assert len([r for r in metrics(Path("runs/text-1")) if "grad_norm" in r]) == 5
 
 
 def test_a_run_extended_after_its_end_stays_at_the_lowest_rate() -> None:

@@ -102,4 +102,4 @@ def write_whole(path: Path, content: str) -> None:
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    write_whole(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_whole(path, json.dumps(value, indent=2) + "\n")

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from fineweb_tools import PATH, REPO, write_file
+from huggingface_hub import get_session
 from local_hub import Fault, LocalHub
 
 from transformer.data.fineweb import retry
@@ -77,6 +78,19 @@ def test_a_passing_fault_costs_time_and_no_token(
     assert np.array_equal(first, expected[:8])
     assert np.array_equal(rest, expected)
     assert hub.faults.next("range") is None
+
+
+def test_one_broken_connection_does_not_end_those_of_other_threads(
+    config: FineWebConfig, folder: Path
+) -> None:
+    """`get_session` gives None to a thread that asks for the client while another closes it."""
+    with LocalHub({REPO: folder}) as hub:
+        text = HubText(replace(config, hub_endpoint=hub.url), print)
+    client = get_session()
+    with pytest.raises(retry.httpx.ConnectError):
+        text.hub.read(text.listing, text.listing.files[0], 0, 10)
+    assert get_session() is client
+    assert not client.is_closed
 
 
 @pytest.mark.parametrize("kind", ["tree", "info"])

@@ -7,8 +7,7 @@ footer (which says where every row group lies) and then exactly the bytes of a r
     1 request                       1-2 range requests       1 range request
 
 The hub answers a range request with a redirect to the host that has the bytes; the client
-library follows it and repeats what fails within half a minute, `retry.Retry` what fails
-longer.
+library follows it. What fails is tried again by `retry.Retry`.
 """
 
 import json
@@ -97,7 +96,11 @@ class Hub:
 
     @no_fork()
     def read(self, listing: Listing, file: HubFile, start: int, end: int) -> bytes:
-        """Bytes `start` … `end` - 1 of a file: one range request, which `retry` may repeat."""
+        """Bytes `start` … `end` - 1 of a file: one range request, which `retry` may repeat.
+
+        A connection that breaks is left to `retry`: the client library would close, for one
+        thread's broken connection, the client that all threads of the process share.
+        """
         url = hf_hub_url(
             self.repo,
             file.path,
@@ -107,7 +110,9 @@ class Hub:
         )
         headers = {**build_hf_headers(), "range": f"bytes={start}-{end - 1}"}
         time_out = constants.HF_HUB_DOWNLOAD_TIMEOUT
-        response = http_backoff("GET", url, headers=headers, timeout=time_out)
+        response = http_backoff(
+            "GET", url, retry_on_exceptions=(), headers=headers, timeout=time_out
+        )
         hf_raise_for_status(response)
         data: bytes = response.content
         if len(data) != end - start:

@@ -1,7 +1,7 @@
 """Trying again: what is worth another try, how long to wait, what to tell the user.
 
-`huggingface_hub` already repeats a request five times within half a minute. That bridges a
-hiccup; a training run should also survive a router's restart or a hub under maintenance:
+`huggingface_hub` repeats a request that the hub answers with 429 or 5xx five times, within half a
+minute. A training run should also survive a router's restart or a hub under maintenance:
 
     again, up to 15 minutes     429, 408, 5xx, time-outs, resets, refused connections (once the
                                 hub has answered before), short or undecodable bodies

@@ -4,56 +4,63 @@
     uv run python commands/train.py --dataset text --text my/notes      your own files
     uv run python commands/train.py --quick                             FineWeb, small
     uv run python commands/train.py                                     FineWeb
-    uv run python commands/train.py --resume                            go on where it stopped
+    uv run python commands/train.py --resume                            continue where it stopped
 
 What happens
 ------------
-    flags ─▶ preset ─▶ configuration ─▶ runs/NAME/config.json
-                                             │
-    data set ─▶ tokenizer ─▶ batches         │        transformer (d_model, n_layers, ...)
-                               │             ▼             │
-                               └──────▶  Trainer  ◀────────┘
-                                             │
-        ┌────────────────────────────────────┴──────────────────────────────┐
+    data set ─▶ tokenizer ─▶ batches         transformer (d_model, n_layers, ...)
+                               │                  │
+                               │   optimiser ─┐   │   ┌─ learning rate of each step
+                               ▼              ▼   ▼   ▼
+                               └────────▶     Trainer
+                                                  │
+        ┌─────────────────────────────────────────┴─────────────────────────┐
         │ for each step:                                                    │
         │     for each of --accumulation-steps micro-batches:               │
         │         loss = how surprised the model is by the next tokens      │
         │         gradient += its share                                     │
-        │     shorten the gradient to length 1, set the learning rate       │
+        │     shorten the gradient to at most length 1, set the rate        │
         │     AdamW moves every weight                                      │
         │ now and then: validate, write a sample, draw the curves, save     │
         └───────────────────────────────────────────────────────────────────┘
 
+commands/bare_loop.py does the same in 30 lines, with nothing around it.
+
 What you see
 ------------
-At the start the loss is about ln(vocabulary): the model finds every token equally likely (10.8
-for 50,281 tokens, 6.9 for 1,024). Within some dozen steps it learns which tokens are frequent at
-all, then pairs, then words and grammar. The line after each validation reads like this:
+At the start the loss is about ln(vocabulary), because the model finds every token equally likely:
+6.9 for the 1,024 tokens of the toy stories, 10.8 for the 50,281 of p50k_base. Within a few dozen
+steps it learns which tokens are common, then pairs, then words and grammar. Each validation prints
 
-    step 400, epoch 0.80: train 1.4302, validation 1.4517 nats/token, perplexity 4.27
+    step 1000, epoch 5.00: train 0.6708, validation 0.6328 nats/token, floor 0.5441, 116%, \
+perplexity 1.88, induction 0.51
       learning: validation loss falls: keep going
 
-*train* is the mean loss since the last validation, on text the model learns from; *validation*
-is measured on text it never learns from. Their distance is what it has learned by heart.
-Perplexity is exp(loss): 4.27 means as undecided as between 4.27 equally likely tokens. On the toy
-stories there is also a *floor*, the loss of one who knows the grammar that wrote them: nobody can
-do better, and "104 %" says how close the model has come. The status in the second line compares
-the trends of both curves (learning, underfitting, overfitting, ...); src/transformer/
-training_utils.py explains it, and how accumulation makes a large batch out of small ones.
+*train* is the mean loss since the last validation, on text the model learns from; *validation* is
+measured on text it never learns from. Here it is the lower of the two, because *train* averages
+over 200 steps in which the model still got better. A gap that widens while validation stalls is
+what the model has learned by heart. *Perplexity* is exp(loss): 1.88 means as uncertain as if it
+chose uniformly among 1.88 tokens. The *floor* is the loss of a reader who knows the grammar that
+wrote the toy stories: on average nobody can do better, and 116% says how close the model has come.
+*induction* is the share of a repeated song's attention that its best head puts where it should
+(interpretability/songs.py). The second line compares the trends of both curves;
+src/transformer/training_utils.py explains each word, and how accumulation makes a large batch out
+of small ones.
 
 Which flags matter
 ------------------
     --learning-rate       too low: slow; too high: the loss jumps or becomes nan. The first to try
     --batch-size          what fits into memory; lower it when memory runs out ...
     --accumulation-steps  ... and raise this in turn: the product is what the optimiser sees
-    --d-model --n-layers  the size: more of both learns more from more text, and is slower
+    --d-model --n-layers  the size: a larger model learns more from more text, and is slower
     --seq-length          how far back the model can look
     --dropout             against learning by heart, when the text is read many times
     --precision --compile auto measures and decides; fp32 and off are the plain way
 
-A run is a folder: runs/NAME. Ctrl-C saves and prints the command that goes on; after a crash or a
-power cut `--resume` goes on from the last checkpoint, and the result is the same, bit for bit,
-as if nothing had happened. Several processes: see README.md.
+A run is a folder: runs/NAME. Ctrl-C saves and prints the command that continues; after a crash or
+a power cut `--resume` continues from the last checkpoint and ends with the same weights as if
+nothing had happened (bit for bit on a CPU with the same number of threads, precision, compilation
+and version of PyTorch). Several processes: see README.md.
 """
 
 if __name__ == "__main__":
@@ -66,40 +73,55 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from transformer.machine.device import Machine, choose_machine
 from transformer.machine.interruptions import readable_errors
-from transformer.machine.processes import from_environment
 from transformer.runs.samples import sample_text
 from transformer.terminal.command_line import INTERRUPTED, run_guarded
-from transformer.terminal.progress import describe
-from transformer.training.flags import parse
-from transformer.training.start import started
+from transformer.training.optimizer import adamw
+from transformer.training.resume import begin
+from transformer.training.scheduler import warmup_cosine
+from transformer.training.start import Run, build_model, opened_run
 from transformer.training.trainer import Trainer
 
 
 def main(args: list[str]) -> int:
-    processes = from_environment()
-    flags, resumed, checkpoint = parse(args, processes)
-    wanted = flags.training
-    if processes.is_main and "auto" in (wanted.precision, wanted.compile):
-        print("Measuring what is fastest here: precision, compilation …", flush=True)
-    device = "mps" if wanted.mps else wanted.device
-    machine = choose_machine(device, wanted.precision, wanted.compile)
-    with (
-        readable_errors(),
-        started(flags, resumed, checkpoint, machine, processes) as (trainer, notes),
-    ):
-        if processes.is_main:
-            print("\n".join([*notes, describe_start(trainer, machine)]), flush=True)
-        with told_how_to_go_on(trainer):
+    with readable_errors(), opened_run(args) as run:
+        trainer = build_trainer(run)
+        notes = begin(run, trainer)  # at step 0, or where the run was saved
+        if run.processes.is_main:
+            print("\n".join([*notes, describe_start(run, trainer)]), flush=True)
+        with told_how_to_continue(trainer):
             reason = trainer.train()
-        if processes.is_main:
+        if run.processes.is_main:
             print(describe_end(trainer, reason))
     return INTERRUPTED if reason == "interrupted" else 0
 
 
+def build_trainer(run: Run) -> Trainer:
+    """The diagram above, from left to right."""
+    config = run.config
+
+    # Text becomes token ids, ids become batches: inputs (B, T), and the same one token later.
+    source = run.open_data()
+
+    # Random weights. They depend on --seed alone, so that a run can be repeated.
+    model = build_model(config, source.tokenizer.vocab_size)
+
+    # Calling this with inputs and targets gives the loss. Inside is the model: on its device,
+    # compiled if that works here, and exchanging gradients if several processes train it.
+    loss_module = run.place(model)
+
+    # AdamW turns gradients into steps. The schedule says how large: up during the warm-up, then
+    # slowly down. It needs to know where the end is.
+    optimizer = adamw(model, config.learning_rate, config.weight_decay)
+    plan = run.plan(source)
+    schedule = warmup_cosine(config.learning_rate, plan.schedule_steps, config.warmup)
+
+    # The loop, and what happens between its steps: training/trainer.py.
+    return Trainer(run, plan, source, model, loss_module, optimizer, schedule)
+
+
 @contextmanager
-def told_how_to_go_on(trainer: Trainer) -> Iterator[None]:
+def told_how_to_continue(trainer: Trainer) -> Iterator[None]:
     """Whatever stops the training, the last good checkpoint is named."""
     try:
         yield
@@ -108,21 +130,22 @@ def told_how_to_go_on(trainer: Trainer) -> Iterator[None]:
         if steps and trainer.processes.is_main:
             path = trainer.checkpoints.folder(steps[-1])
             print(
-                f"The last checkpoint is {path}. Go on with:\n"
+                f"The last checkpoint is {path}. Continue with:\n"
                 f"  {command()} --resume {trainer.folder.path}",
                 file=sys.stderr,
             )
         raise
 
 
-def describe_start(trainer: Trainer, machine: Machine) -> str:
+def describe_start(run: Run, trainer: Trainer) -> str:
     config, plan = trainer.config, trainer.plan
     parameters = sum(p.numel() for p in trainer.model.parameters())
+    waiting = "\nCompiling: the first step can take half a minute …" if run.machine.compiled else ""
     return (
         f"Training {trainer.folder.path}: {parameters:,} parameters on {config.dataset}, "
         f"{plan.total_steps:,} steps of {config.tokens_per_step:,} tokens "
         f"({plan.total_steps / plan.steps_per_epoch:.1f} epochs), from step {trainer.step}.\n"
-        f"{machine}"
+        f"{run.machine}{waiting}"
     )
 
 
@@ -130,16 +153,18 @@ def describe_end(trainer: Trainer, reason: str) -> str:
     path = trainer.folder.path
     quoted = shlex.quote(str(path))
     if reason == "interrupted":
-        return f"Saved at step {trainer.step}. Go on with:\n  {command()} --resume {quoted}"
+        return f"Saved at step {trainer.step}. Continue with:\n  {command()} --resume {quoted}"
+    lines, prompt = [], ""
     best = trainer.history.best
-    lines = []
-    if best is not None:
-        lines.append(f"Best {describe(best)}")
+    if best is not None and best["step"] != trainer.step:
+        lines.append(f"Best at step {best['step']}: validation {best['val_loss']:.4f} nats/token")
     if not trainer.is_sharded:
         sample = sample_text(trainer.model, trainer.source.tokenizer, trainer.config.seed + 1)
-        lines.append(f"\nIt writes:\n\n{sample.strip()}\n")
-    lines.append(f"Everything lies in {path}; curves.png shows how it learned.")
-    lines.append(f'Next: uv run python commands/generate.py {quoted} --prompt "Once upon a time"')
+        lines.append(f"\nIt writes:\n\n{sample}\n")
+        beginning = " ".join(sample.split()[:4])
+        prompt = f" --prompt {shlex.quote(beginning)}" if beginning else ""
+    lines.append(f"Everything is in {path}; curves.png shows how it learned.")
+    lines.append(f"Next: uv run python commands/generate.py {quoted}{prompt}")
     return "\n".join(lines)
 
 

@@ -49,7 +49,7 @@ def test_every_flag_is_explained(
     words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = str(ROOT / "commands" / f"{words[0]}.py")
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "90")  # more, and the boxes come in two columns
     monkeypatch.setattr(sys, "argv", [command, *words[1:], "--help"])
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(command, run_name="__main__")
@@ -63,8 +63,8 @@ def explanations(text: str) -> dict[str, str]:
     """Flag → what --help says of it, without its default; the flag stands at the left edge."""
     flags: dict[str, str] = {}
     flag = None
-    for line in re.findall(r"^[│ ] (.*) [│ ]$", text, flags=re.MULTILINE):
-        if line.startswith("-"):
+    for line in re.findall(r"^[│ ] (.*?)[│ ]*$", text, flags=re.MULTILINE):
+        if line.startswith("-") and line.strip("-"):
             flag, _, said = line.rstrip().partition("  ")
             flags[flag] = said.strip()
         elif line.startswith(" ") and flag:

@@ -24,7 +24,6 @@ from training_tools import (
 
 from transformer.errors import UserError
 from transformer.machine.device import Machine, choose_device
-from transformer.machine.processes import SINGLE
 from transformer.machine.saved_values import Saved
 from transformer.runs.metrics import read_metrics
 from transformer.runs.model_file import read_model_file
@@ -38,7 +37,7 @@ from transformer.training.config import (
     preset,
 )
 from transformer.training.flags import check_resumable, parse, saved_config
-from transformer.training.start import build_trainer, settled
+from transformer.training.start import Run, settled
 from transformer.training_utils import StepResult
 
 FLAGS = ("--dataset", "text", "--text", "text.txt", "--tokenizer", "bpe:300", "--seq-length", "16")
@@ -231,8 +230,9 @@ def test_what_comes_next_can_be_pasted_into_a_shell(capsys: pytest.CaptureFixtur
     assert train(*FLAGS, "--steps", "3", "--runs-dir", "my runs", "--name", "a b") == 0
     finished = capsys.readouterr().out
     folder, machine = RunFolder(Path("my runs/a b")), Machine("cpu", bf16=False, compiled=False)
-    trainer = build_trainer(saved_config(folder), machine, folder, SINGLE, is_resumed=True)
-    for said in (finished, load_command("train").describe_end(trainer, "interrupted")):
+    command = load_command("train")
+    trainer = command.build_trainer(Run(saved_config(folder), machine, folder, is_resumed=True))
+    for said in (finished, command.describe_end(trainer, "interrupted")):
         assert str(folder.path) in shlex.split(said.splitlines()[-1])
 
 

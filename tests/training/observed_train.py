@@ -19,7 +19,6 @@ from torch import Tensor
 from training_tools import load_command
 
 from transformer.machine.processes import from_environment
-from transformer.training import start
 from transformer.training_utils import GradientAccumulator, StepResult
 
 PROCESSES = from_environment()
@@ -58,6 +57,6 @@ def observed_step(
 if __name__ == "__main__":
     GradientAccumulator.step = observed_step  # type: ignore[assignment,method-assign]
     train = load_command("train")
-    build = start.build_trainer
-    start.build_trainer = lambda *args, **flags: die(0) or build(*args, **flags)
+    build = train.build_trainer
+    train.build_trainer = lambda run: die(0) or build(run)  # type: ignore[attr-defined]
     train.run_guarded(lambda: train.main(sys.argv[1:]))

@@ -32,7 +32,7 @@ def test_several_processes_give_the_losses_of_one(
     one = one_process(tmp_path, monkeypatch, steps=50)
     done = torchrun(tmp_path, processes, "--name", "many", "--steps", "50")
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.count("Everything lies in") == 1
+    assert done.stdout.count("Everything is in") == 1
     assert_close(one, tmp_path / "runs/many", 1e-5)
 
 

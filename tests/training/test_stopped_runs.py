@@ -40,7 +40,7 @@ def test_a_closed_pipe_is_a_request_to_save_and_stop() -> None:
     assert b"error: Broken pipe" in errors
     assert b"Traceback" not in errors
     latest = (RUN / "latest").read_text().strip()
-    assert f"The last checkpoint is {RUN / latest}. Go on with:" in errors.decode()
+    assert f"The last checkpoint is {RUN / latest}. Continue with:" in errors.decode()
 
 
 def test_a_reader_that_is_gone_loses_no_step(monkeypatch: pytest.MonkeyPatch) -> None:

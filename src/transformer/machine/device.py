@@ -15,6 +15,7 @@ CUDA and MPS could not be tried on the machines this was written on.
 """
 
 import ctypes
+import logging
 import shutil
 import time
 from contextlib import suppress
@@ -138,6 +139,7 @@ def compiler_works() -> bool:
     """
     if not any(shutil.which(name) for name in ("g++", "clang++", "c++")):
         return False
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # no word on CUDA_HOME
     try:
         torch.compile(_small_function, dynamic=False)(torch.ones(64))
     except Exception:  # whatever goes wrong in there, training can go on without it

@@ -4,7 +4,8 @@
 |---|---|
 | `config.py` | Which flags are there, and which belong together? |
 | `flags.py` | What did the command line ask for: a new run, or which one to resume? |
-| `start.py` | How do flags become a trainer that is ready to go? |
+| `start.py` | What surrounds a run: which folder, machine, data and model do the flags mean? |
+| `resume.py` | Where does it begin: at step 0, or at a checkpoint? |
 | `new_run.py` | How does a new run begin so that nothing of an older one is lost too early? |
 | `memory.py` | Can this training fit into memory at all? |
 | `data_sources.py` | Which data set do the flags mean? |

@@ -1,71 +1,129 @@
-"""From flags to a trainer that is ready to go: a new run, or an old one resumed.
+"""What surrounds the parts of a training run: its flags, its folder, its machine, its past.
 
-flags ──▶ folder ──▶ data and tokenizer ──▶ model on its device ──▶ Trainer
-            ▲
-            └── resumed: config.json is read first, before anything is built
+flags ──▶ machine ──▶ folder, locked ──▶ Run ──▶ data, model, optimiser … in commands/train.py
+                        ▲
+                        └── resumed: config.json is read first, before anything is built
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
+from torch import nn
 
 from transformer.config import ModelConfig
 from transformer.data.batch import BatchSource
 from transformer.errors import UserError
 from transformer.loss import LossModule
-from transformer.machine.device import Machine
-from transformer.machine.processes import Processes, joined
+from transformer.machine.device import Machine, choose_machine
+from transformer.machine.processes import SINGLE, Processes, from_environment, joined
 from transformer.machine.saved_values import read_saved
 from transformer.model import DecoderOnlyTransformer
-from transformer.runs.checkpoint import Checkpoints, checkpoint_step
-from transformer.runs.run_folder import RunFolder, write_json
+from transformer.runs.run_folder import RunFolder
 from transformer.terminal.progress import Reporter
 from transformer.training import new_run
-from transformer.training.config import TrainingConfig, config_to_json
+from transformer.training.config import TrainingConfig
 from transformer.training.data_sources import open_source
-from transformer.training.flags import Flags
+from transformer.training.flags import Flags, parse
 from transformer.training.memory import check_training
 from transformer.training.parallel import wrap_parallel
 from transformer.training.scheduler import Plan
-from transformer.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run whose folder is open."""
+
+    config: TrainingConfig
+    """What to train, every "auto" replaced by what was chosen."""
+    machine: Machine
+    folder: RunFolder
+    processes: Processes = SINGLE
+    is_resumed: bool = False
+    checkpoint: Path | None = None
+    """The one that --resume names; without it, a resumed run takes the newest."""
+    new_schedule: bool = False
+    notes: tuple[str, ...] = ()
+    reporter: Reporter = field(default_factory=Reporter)
+
+    @property
+    def device(self) -> torch.device:
+        return self.machine.torch_device(self.processes.local_rank)
+
+    def open_data(self) -> BatchSource:
+        """The data set and its tokenizer. Of the run's folder only the tokenizer is written: in a
+        resumed run under its own name (if it has none), in a new run aside.
+
+        Raises:
+            UserError: flags that contradict each other; no such data; it cannot fit into memory.
+        """
+        config, world_size = self.config, self.processes.world_size
+        config.check_data()
+        if config.accumulation_steps % world_size:
+            raise UserError(
+                f"--accumulation-steps {config.accumulation_steps} counts the micro-batches of all "
+                f"processes, so it must be divisible by their number, {world_size}"
+            )
+        check_training(config, self.device, processes=world_size)
+        tokenizer_file = self.folder.tokenizer if self.is_resumed else self.folder.new_tokenizer
+        with self.processes.main_first():
+            source = open_source(config, tokenizer_file, self.reporter.notice)
+        check_training(config, self.device, source.tokenizer.vocab_size, world_size)
+        return source
+
+    def place(self, model: DecoderOnlyTransformer) -> nn.Module:
+        """`model` on its device, as a module whose call is the loss, and an exchange of gradients
+        with the other processes."""
+        machine = self.machine
+        loss_module = LossModule(
+            model.to(self.device), bf16=machine.bf16, compiled=machine.compiled
+        )
+        return wrap_parallel(loss_module, self.config.parallel, self.processes)
+
+    def plan(self, source: BatchSource) -> Plan:
+        """How many steps; a resumed run keeps its learning rates unless told otherwise."""
+        kept = None
+        if self.is_resumed and not self.new_schedule:
+            saved_plan = read_saved(self.folder.config).section("plan")
+            kept = saved_plan.take("schedule_steps", int, least=1)
+        return make_plan(self.config, source, kept)
 
 
 @contextmanager
-def started(
-    flags: Flags,
-    resumed: RunFolder | None,
-    checkpoint: Path | None,
-    machine: Machine,
-    processes: Processes,
-) -> Iterator[tuple[Trainer, list[str]]]:
-    """The trainer, with its folder locked and its config.json written, and notes for the reader.
+def opened_run(args: list[str]) -> Iterator[Run]:
+    """The run that the command line means: a new one, or the one that is resumed.
 
-    Until all processes have built theirs, an older run in the folder is as it was.
+    Its folder is locked, its processes have found each other, and its device is chosen. An older
+    run in the folder is as it was.
     """
-    config = settled(flags.training, machine)
-    is_resumed, schedule = resumed is not None, flags.run.new_schedule
+    processes = from_environment()
+    flags, resumed, checkpoint = parse(args, processes)
+    wanted = flags.training
+    if processes.is_main and "auto" in (wanted.precision, wanted.compile):
+        print("Measuring what is fastest here: precision, compilation …", flush=True)
+    device = "mps" if wanted.mps else wanted.device
+    machine = choose_machine(device, wanted.precision, wanted.compile)
+    config = settled(wanted, machine)
+    notes: tuple[str, ...] = ()
+    if config.compile == "off" and wanted.compile == "on":
+        notes = ("torch.compile does not work here: training without it",)
     with (
         joined(processes, machine.torch_device(processes.local_rank)),
-        opened(flags, resumed, processes) as folder,
+        opened_folder(flags, resumed, processes) as folder,
     ):
-        trainer = build_trainer(
-            config, machine, folder, processes, is_resumed=is_resumed, new_schedule=schedule
+        yield Run(
+            config,
+            machine,
+            folder,
+            processes,
+            is_resumed=resumed is not None,
+            checkpoint=checkpoint,
+            new_schedule=flags.run.new_schedule,
+            notes=notes,
+            reporter=Reporter(speaks=processes.is_main),
         )
-        notes = []
-        if is_resumed:
-            notes = [*load_checkpoint(trainer, checkpoint), *check_left_to_train(trainer)]
-        if config.compile == "off" and flags.training.compile == "on":
-            notes.append("torch.compile does not work here: going on without it")
-        processes.wait()  # all are ready: only now the folder becomes this run's
-        if processes.is_main and is_resumed:
-            write_json(folder.config, description(trainer))
-        elif processes.is_main:
-            new_run.begin(folder, description(trainer))
-        yield trainer, notes
 
 
 def settled(config: TrainingConfig, machine: Machine) -> TrainingConfig:
@@ -80,7 +138,9 @@ def settled(config: TrainingConfig, machine: Machine) -> TrainingConfig:
 
 
 @contextmanager
-def opened(flags: Flags, resumed: RunFolder | None, processes: Processes) -> Iterator[RunFolder]:
+def opened_folder(
+    flags: Flags, resumed: RunFolder | None, processes: Processes
+) -> Iterator[RunFolder]:
     """The folder of the run, locked by rank 0: of the one that is resumed, or of a new one."""
     if resumed is not None:
         if processes.is_main:
@@ -101,7 +161,7 @@ def opened(flags: Flags, resumed: RunFolder | None, processes: Processes) -> Ite
 def make_plan(
     config: TrainingConfig, source: BatchSource, schedule_steps: int | None = None
 ) -> Plan:
-    """Steps of an epoch and of the training; `schedule_steps` is that of a resumed run.
+    """Steps of an epoch and of the whole run; `schedule_steps` is that of a resumed run.
 
     Raises:
         UserError: an epoch is one pass, but its length is unknown.
@@ -115,42 +175,6 @@ def make_plan(
     steps_per_epoch = -(-tokens // config.tokens_per_step)
     total = config.steps or config.epochs * steps_per_epoch
     return Plan(steps_per_epoch, total, schedule_steps or total)
-
-
-def build_trainer(
-    config: TrainingConfig,
-    machine: Machine,
-    folder: RunFolder,
-    processes: Processes,
-    *,
-    is_resumed: bool = False,
-    new_schedule: bool = False,
-) -> Trainer:
-    """Everything a training needs. Of the run's folder only the tokenizer is written: a new one
-    under its own name in a resumed run (if it has none), aside in a new run."""
-    config.check_data()
-    if config.accumulation_steps % processes.world_size:
-        raise UserError(
-            f"--accumulation-steps {config.accumulation_steps} counts the micro-batches of all "
-            f"processes, so it must be divisible by their number, {processes.world_size}"
-        )
-    device = machine.torch_device(processes.local_rank)
-    check_training(config, device, processes=processes.world_size)
-    reporter = Reporter(speaks=processes.is_main)
-    tokenizer_file = folder.tokenizer if is_resumed else folder.new_tokenizer
-    with processes.main_first():
-        source = open_source(config, tokenizer_file, reporter.notice)
-    kept = None
-    if is_resumed and not new_schedule:
-        saved_plan = read_saved(folder.config).section("plan")
-        kept = saved_plan.take("schedule_steps", int, least=1)
-    plan = make_plan(config, source, kept)
-    vocab_size = source.tokenizer.vocab_size
-    check_training(config, device, vocab_size, processes.world_size)
-    model = build_model(config, vocab_size)
-    loss_module = LossModule(model.to(device), bf16=machine.bf16, compiled=machine.compiled)
-    wrapped = wrap_parallel(loss_module, config.parallel, processes)
-    return Trainer(config, plan, source, wrapped, model, folder, processes, reporter)
 
 
 def build_model(config: TrainingConfig, vocab_size: int) -> DecoderOnlyTransformer:
@@ -167,59 +191,3 @@ def build_model(config: TrainingConfig, vocab_size: int) -> DecoderOnlyTransform
             dropout=config.dropout,
         )
     )
-
-
-def description(trainer: Trainer) -> dict[str, Any]:
-    """config.json: what resumes or repeats the run."""
-    model, source = trainer.model, trainer.source
-    return {
-        "training": config_to_json(trainer.config),
-        "model": asdict(model.config),
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "plan": asdict(trainer.plan),
-        "data": {"fingerprint": source.fingerprint, "floor": source.floor},
-        "tokenizer": {"name": source.tokenizer.name, "fingerprint": source.tokenizer.fingerprint},
-        "versions": {"torch": torch.__version__},
-        "threads": torch.get_num_threads(),
-        "group": trainer.processes.group,
-    }
-
-
-def load_checkpoint(trainer: Trainer, chosen: Path | None) -> list[str]:
-    """Restore the newest whole checkpoint, or the one that was named.
-
-    Returns:
-        Warnings about damaged checkpoints that were passed over.
-    """
-    checkpoints = Checkpoints(trainer.folder.path)
-    if chosen is not None:
-        step = checkpoint_step(chosen)
-        if step is None:
-            raise UserError(
-                f"--resume {chosen}: a run's checkpoints have names like checkpoint-00000100; "
-                "give the copy the name of its step, then it can be resumed"
-            )
-        trainer.restore(*checkpoints.read(step))
-        return []
-    found = checkpoints.read_newest()
-    if found is None:
-        return ["no checkpoint yet: starting from the beginning"]
-    snapshot, state, warnings = found
-    trainer.restore(snapshot, state)
-    return warnings
-
-
-def check_left_to_train(trainer: Trainer) -> list[str]:
-    """A note where a resumed run is at its end already.
-
-    Raises:
-        UserError: it is beyond the end that was asked for.
-    """
-    step, total = trainer.step, trainer.plan.total_steps
-    if step < total:
-        return []
-    path = trainer.folder.path
-    told = f"{path} is at step {step:,} already: of {total:,} steps nothing is left to train"
-    if step > total:
-        raise UserError(f"{told}; ask for more with --steps or --epochs")
-    return [f"{told} (more: --steps or --epochs)"]

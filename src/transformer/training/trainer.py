@@ -5,36 +5,35 @@
     │  save       every --checkpoint-every steps, and whenever validation is better than ever
     └─ stop?      all steps done, patience at its end, Ctrl-C, SIGTERM
 
-Everything that the loop needs to know stands in a checkpoint or follows from metrics.jsonl
-(cut back to the checkpoint's step), so a run that was killed goes on bit for bit as if it had
-not been.
+Everything that the loop needs is in a checkpoint or follows from metrics.jsonl (cut back to the
+checkpoint's step), so a run that was killed ends, once resumed, bit-identical to one that was
+never interrupted (on the same machine: see --seed).
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from itertools import islice
 from typing import Any
 
 from torch import nn
+from torch.optim import AdamW
 
 from transformer.data.batch import Batch, BatchSource, State, check_same_data
 from transformer.errors import UserError
 from transformer.evaluation.validation import validation_loss
 from transformer.interpretability.songs import song_induction_score
 from transformer.machine.interruptions import StopRequest
-from transformer.machine.processes import Processes
 from transformer.model import DecoderOnlyTransformer
 from transformer.runs import metrics, samples
 from transformer.runs.checkpoint import Checkpoints, Snapshot, restore, take_snapshot
 from transformer.runs.curves import draw_curves
 from transformer.runs.metrics import History, MetricsLog, Record, finite, read_metrics
-from transformer.runs.run_folder import RunFolder
-from transformer.terminal.progress import Reporter, describe
-from transformer.training.config import TrainingConfig
-from transformer.training.optimizer import adamw, set_learning_rate
+from transformer.terminal.progress import describe
+from transformer.training.optimizer import set_learning_rate
 from transformer.training.parallel import seed_dropout
-from transformer.training.scheduler import Plan, warmup_cosine
+from transformer.training.scheduler import Plan
+from transformer.training.start import Run
 from transformer.training_utils import GradientAccumulator, StepResult, perplexity, training_status
 
 CURVES_EVERY = 30.0  # seconds, at least, between two drawings of curves.png
@@ -45,35 +44,34 @@ class Trainer:
     """Trains `model` and keeps the run's folder.
 
     Args:
-        loss_module: the module around `model` whose forward is the loss, on its device and,
+        loss_module: the module around `model` whose call is the loss, on its device and,
             under several processes, wrapped by DDP or FSDP.
+        schedule: the learning rate of each step.
     """
 
     def __init__(
         self,
-        config: TrainingConfig,
+        run: Run,
         plan: Plan,
         source: BatchSource,
-        loss_module: nn.Module,
         model: DecoderOnlyTransformer,
-        folder: RunFolder,
-        processes: Processes,
-        reporter: Reporter,
+        loss_module: nn.Module,
+        optimizer: AdamW,
+        schedule: Callable[[int], float],
     ) -> None:
-        self.config, self.plan, self.source = config, plan, source
-        self.loss_module, self.model = loss_module, model
-        self.folder, self.processes, self.reporter = folder, processes, reporter
+        self.config, self.plan, self.source = run.config, plan, source
+        self.model, self.loss_module = model, loss_module
+        self.optimizer, self.schedule = optimizer, schedule
+        self.folder, self.processes, self.reporter = run.folder, run.processes, run.reporter
         self.device = next(model.parameters()).device
-        self.optimizer = adamw(model, config.learning_rate, config.weight_decay)
-        self.schedule = warmup_cosine(config.learning_rate, plan.schedule_steps, config.warmup)
         self.accumulator = GradientAccumulator(
             loss_module,
-            self.optimizer,
-            config.accumulation_steps // processes.world_size,
-            config.max_grad_norm,
-            processes,
+            optimizer,
+            self.config.accumulation_steps // self.processes.world_size,
+            self.config.max_grad_norm,
+            self.processes,
         )
-        self.checkpoints = Checkpoints(folder.path, config.keep)
+        self.checkpoints = Checkpoints(self.folder.path, self.config.keep)
         self.step = self.tokens = self.skipped = 0
         self.saved_step: int | None = None
         self.best: tuple[int | None, float | None] = None, None  # step and loss, if resumed

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -187,11 +188,23 @@ def test_configurations_survive_json() -> None:
 
 def test_presets_yield_to_explicit_flags() -> None:
     flags, _, _ = parse(["--dataset", "toy", "--learning-rate", "0.5"])
-    assert flags.training == replace(TOY, learning_rate=0.5)
-    assert parse([])[0].training == TrainingConfig()
-    quick = parse(["--quick"])[0].training
+    assert flags.config == replace(TOY, learning_rate=0.5)
+    assert parse([])[0].config == TrainingConfig()
+    quick = parse(["--quick"])[0].config
     assert (quick.d_model, quick.n_layers, quick.d_ff, quick.epochs) == (128, 4, 512, 10)
     assert preset(TrainingConfig(dataset="text")).tokens_per_epoch is None
+
+
+def test_help_shows_the_values_of_the_preset_and_ends_with_examples(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for args, width in ((["--help"], 256), (["--dataset", "toy", "--help"], 128)):
+        with pytest.raises(SystemExit):
+            parse(args)
+        out = capsys.readouterr().out
+        assert re.search(rf"--d-model INT .*\(default: {width}\)", out)
+        assert re.search(r"--d-model +256 +128 +256 +128\n", out)  # the presets side by side
+        assert out.splitlines()[-1].startswith("  uv run python commands/train.py --resume")
 
 
 def test_what_may_change_on_resume() -> None:

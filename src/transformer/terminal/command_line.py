@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +19,7 @@ from transformer.errors import UserError
 from transformer.machine.interruptions import leave_ctrl_c, take_ctrl_c
 from transformer.runs.find import find_model_file
 from transformer.runs.model_file import LoadedModel, read_model_file
+from transformer.terminal.help_texts import HELP
 
 INTERRUPTED = 128 + signal.SIGINT  # what shells use for "ended by Ctrl-C"
 
@@ -110,15 +111,24 @@ def plain_console(**options: Any) -> Console:
 
 
 def parse_flags(
-    target: Callable[..., Any], args: Sequence[str] | None = None, **options: Any
+    target: Callable[..., Any],
+    args: Sequence[str] | None = None,
+    epilogue: str = "",
+    **options: Any,
 ) -> Any:
-    """`tyro.cli`, with mistakes in the flags as a `UserError` of one line instead of a box."""
+    """`tyro.cli`, with mistakes in the flags as a `UserError` of one line instead of a box.
+
+    Args:
+        epilogue: what follows below all flags in `--help`.
+    """
     said = io.StringIO()
     try:
         with redirect_stderr(said):
-            return tyro.cli(target, args=args, **options)
+            return tyro.cli(target, args=args, registry=HELP, **options)
     except SystemExit as ended:
         if not ended.code:  # --help
+            with suppress(BrokenPipeError):  # --help | head
+                print(epilogue, flush=True)
             raise
         raise UserError(f"{_sentence(said.getvalue())}; --help explains the flags") from None
 

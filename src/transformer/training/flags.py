@@ -33,7 +33,15 @@ MAY_CHANGE = {
     *("eval_every", "checkpoint_every", "keep", "patience", "epochs", "steps"),
     *("parallel", "tensorboard"),
 }
-"""What a resumed run may be told anew; everything else would make it another run."""
+"""What a resumed run may be told again; everything else would make it another run."""
+
+HELP = ("-h", "--help")
+EXAMPLES = """
+Examples:
+  uv run python commands/train.py --dataset toy
+  uv run python commands/train.py --dataset text --text notes/ --tokenizer bpe:2000
+  uv run python commands/train.py --quick --name small --batch-size 4 --accumulation-steps 32
+  uv run python commands/train.py --resume runs/small --epochs 20"""
 
 
 @dataclass(frozen=True)
@@ -60,32 +68,32 @@ class Flags:
     run: RunFlags = field(default_factory=RunFlags)
     data: DataFlags = field(default_factory=DataFlags)
     model: ModelFlags = field(default_factory=ModelFlags)
-    learning: LearningFlags = field(default_factory=LearningFlags)
+    training: LearningFlags = field(default_factory=LearningFlags)
     record: RecordFlags = field(default_factory=RecordFlags)
     machine: MachineFlags = field(default_factory=MachineFlags)
 
     def __post_init__(self) -> None:
-        _ = self.training  # a wrong value is found while the line is read
+        _ = self.config  # a wrong value is found while the line is read
 
     @classmethod
-    def of(cls, training: TrainingConfig) -> "Flags":
-        """Flags whose defaults are those of `training`."""
+    def of(cls, config: TrainingConfig) -> "Flags":
+        """Flags whose defaults are those of `config`."""
         return cls(
-            data=training.group(DataFlags),
-            model=training.group(ModelFlags),
-            learning=training.group(LearningFlags),
-            record=training.group(RecordFlags),
-            machine=training.group(MachineFlags),
+            data=config.group(DataFlags),
+            model=config.group(ModelFlags),
+            training=config.group(LearningFlags),
+            record=config.group(RecordFlags),
+            machine=config.group(MachineFlags),
         )
 
     @cached_property
-    def training(self) -> TrainingConfig:
+    def config(self) -> TrainingConfig:
         """All but the run.
 
         Raises:
             UserError: a value is impossible, or two contradict each other.
         """
-        groups = (self.data, self.model, self.learning, self.record, self.machine)
+        groups = (self.data, self.model, self.training, self.record, self.machine)
         return TrainingConfig(**{name: v for group in groups for name, v in vars(group).items()})
 
 
@@ -93,12 +101,12 @@ def parse(
     args: list[str], processes: Processes = SINGLE
 ) -> tuple[Flags, RunFolder | None, Path | None]:
     """Read the command line twice: to learn which run or preset is meant, and then with its
-    values as the defaults, so that every explicit flag wins. Processes that torchrun has
-    started again go on with the run that they were training."""
+    values as the defaults, so that every explicit flag wins (and --help shows them). Processes
+    that torchrun has started again continue the run that they were training."""
     markers = (tyro.conf.OmitArgPrefixes,)
-    first = parse_flags(Flags, args=args, config=markers)
+    first = parse_flags(Flags, args=[arg for arg in args if arg not in HELP], config=markers)
     check_run_flags(first.run)
-    folder, checkpoint, defaults = None, None, preset(first.training)
+    folder, checkpoint, defaults = None, None, preset(first.config)
     if processes.restarts:
         folder = find_group(first.run.runs_dir, processes.group)
     if folder is None and first.run.resume is not None:
@@ -106,10 +114,31 @@ def parse(
         folder, checkpoint = find(first.run.runs_dir, first.run.name, path)
     if folder is not None:
         defaults = saved_config(folder)
-    flags = parse_flags(Flags, args=args, config=markers, default=Flags.of(defaults))
+    flags = parse_flags(
+        Flags, args=args, config=markers, default=Flags.of(defaults), epilogue=epilogue()
+    )
     if folder is not None:
-        check_resumable(defaults, flags.training)
+        check_resumable(defaults, flags.config)
     return flags, folder, checkpoint
+
+
+def epilogue() -> str:
+    """The end of --help: what differs between the presets, and examples."""
+    presets = {
+        "fineweb": TrainingConfig(),
+        "--quick": preset(TrainingConfig(quick=True)),
+        "text": preset(TrainingConfig(dataset="text")),
+        "toy": preset(TrainingConfig(dataset="toy")),
+    }
+    names = [field.name for field in fields(TrainingConfig)]
+    rows = {name: [str(getattr(p, name)) for p in presets.values()] for name in names}
+    lines = [
+        f"  {flag(name):20}" + "".join(f"{value:>12}" for value in values)
+        for name, values in rows.items()
+        if len(set(values)) > 1 and name not in ("dataset", "quick")
+    ]
+    head = " " * 22 + "".join(f"{name:>12}" for name in presets)
+    return "\n".join(["Defaults that depend on --dataset and --quick:", head, *lines, EXAMPLES])
 
 
 def check_run_flags(run: RunFlags) -> None:

@@ -100,7 +100,7 @@ def opened_run(args: list[str]) -> Iterator[Run]:
     """
     processes = from_environment()
     flags, resumed, checkpoint = parse(args, processes)
-    wanted = flags.training
+    wanted = flags.config
     if processes.is_main and "auto" in (wanted.precision, wanted.compile):
         print("Measuring what is fastest here: precision, compilation …", flush=True)
     device = "mps" if wanted.mps else wanted.device
@@ -150,7 +150,7 @@ def opened_folder(
             yield resumed
     elif processes.is_main:
         run = flags.run
-        named = (run.runs_dir, run.name, flags.training.dataset, run.overwrite)
+        named = (run.runs_dir, run.name, flags.config.dataset, run.overwrite)
         with new_run.new_folder(*named) as folder:
             processes.share(str(folder.path))
             yield folder

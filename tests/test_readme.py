@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 TRAIN = "pip install uv && uv run python commands/train.py --dataset toy"
-TEST = "pip install uv && uv run pytest"
+TEST = "pip install uv && uv run --group dev pytest"
 
 
 def code_blocks(text: str) -> list[str]:

@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,15 @@ def test_no_test_forks_its_own_process() -> None:
     forks = re.compile(r"get_context\(.fork.\)|os\.fork\(|multiprocessing_context=.fork.")
     found = {path.name for path in tracked("tests/*.py") if forks.search(path.read_text())}
     assert found <= {"forked_workers.py", Path(__file__).name}
+
+
+def test_every_package_that_is_needed_is_pinned_to_one_version() -> None:
+    """So that the README's commands install in three years what was tested today."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    groups = [project["project"]["dependencies"]]
+    groups += project["project"]["optional-dependencies"].values()
+    groups += project["dependency-groups"].values()
+    needed = {re.split("[><=]", one)[0] for group in groups for one in group}
+    pins = dict(pin.split("==") for pin in project["tool"]["uv"]["constraint-dependencies"])
+    assert needed <= pins.keys()
+    assert all(re.fullmatch(r"\d[\w.]*", version) for version in pins.values())

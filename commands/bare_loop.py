@@ -1,0 +1,40 @@
+"""All that training is. The rest of this project is comfort.
+
+    uv run python commands/bare_loop.py        a minute or two; then it tells a story
+
+Not here, and in commands/train.py: validation, a learning rate that rises and falls, accumulation,
+checkpoints, curves.
+"""
+
+import torch
+
+from transformer.config import ModelConfig
+from transformer.data.bpe import make_tokenizer
+from transformer.data.toy.source import ToyStoriesSource, tokenizer_stories
+from transformer.generation import generate
+from transformer.model import DecoderOnlyTransformer
+
+STEPS = 400
+
+torch.manual_seed(0)
+tokenizer = make_tokenizer("bpe:1024", tokenizer_stories())
+stories = ToyStoriesSource(tokenizer, seq_length=144)
+config = ModelConfig(
+    vocab_size=tokenizer.vocab_size, d_model=64, n_heads=4, n_layers=2, d_ff=256, max_seq_len=144
+)
+model = DecoderOnlyTransformer(config)
+optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+
+batches = stories.train_batches(batch_size=16)
+for step in range(1, STEPS + 1):
+    batch = next(batches)
+    loss = model.loss(batch.inputs, batch.targets)  # how surprised is it by the next tokens?
+    loss.backward()  # in which direction does each weight raise the surprise?
+    optimizer.step()  # a small step the other way
+    optimizer.zero_grad()  # the next gradient starts from zero
+    if step % 50 == 0:
+        print(f"step {step}/{STEPS}: loss {loss.item():.3f} nats per token", flush=True)
+
+start = torch.tensor([[tokenizer.end_of_text]])  # every story begins after the end of another
+ids = generate(model.eval(), start, 140, temperature=0.8, stop_ids=(tokenizer.end_of_text,))
+print(tokenizer.decode(ids[0, 1:].tolist()))

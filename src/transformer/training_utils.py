@@ -29,7 +29,7 @@ N independent micro-batches divides the *variance* of the noise by N, and so the
 
 A less noisy gradient allows a larger learning rate. It is no free lunch: 16 micro-batches cost 16
 times as much as one.
-`benchmarks/experiments/accumulation.py` measured both sides on toy stories (one learning rate, one run each):
+`benchmarks/experiments/accumulation.py` measured both sides (toy stories, one run each):
 
     at equal tokens    N = 1 reaches a loss of 0.98 in 1,024 steps, N = 16 only 3.11 in 64
     at equal steps     (64) N = 1 reaches 3.85, N = 16 reaches 3.11, N = 32 reaches 3.03

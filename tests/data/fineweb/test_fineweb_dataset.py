@@ -1,9 +1,11 @@
 """FineWebDataset under DataLoaders: the one order, whoever reads it and however often."""
 
+import re
 import time
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +15,12 @@ from fineweb_tools import (
     stack,
     write_dataset,
 )
+from huggingface_hub import constants
+from local_hub import LocalHub
 from processes import CONTEXT
 from torch.utils.data import DataLoader
 
+from transformer import fineweb_dataset
 from transformer.data.fineweb.block_order import Position
 from transformer.errors import UserError
 from transformer.fineweb_dataset import FineWebConfig, FineWebDataset
@@ -26,6 +31,20 @@ T = 16
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_dataset(tmp_path_factory.mktemp("data"))
+
+
+def test_the_first_example_runs(
+    hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lines of the module's text, with HF_ENDPOINT at the local hub."""
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    monkeypatch.chdir(tmp_path)
+    lines = re.findall(
+        r"^    (?:>>>|\.\.\.) (.*?)(?: +# .*)?$", fineweb_dataset.__doc__ or "", re.M
+    )
+    names: dict[str, Any] = {"FineWebDataset": FineWebDataset}
+    exec("\n".join([*lines[:4], "    break"]), names)
+    assert names["inputs"].shape == names["targets"].shape == (32, 128)
 
 
 @pytest.mark.parametrize(

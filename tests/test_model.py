@@ -139,6 +139,21 @@ def test_the_residual_stream_starts_at_the_same_size_at_any_depth() -> None:
     assert 0.5 < spread[1] / spread[0] < 2
 
 
+@pytest.mark.parametrize(("d_model", "n_heads"), [(128, 4), (256, 4), (768, 12)])
+def test_attention_scores_start_at_the_same_size_at_any_width(d_model: int, n_heads: int) -> None:
+    """With a std of 0.02 they would be D · 0.02²: at D = 128 a sixth of those at D = 768."""
+    torch.manual_seed(0)
+    config = ModelConfig(32, d_model, n_heads, n_layers=1, attention="explicit")
+    attention = DecoderOnlyTransformer(config).blocks[0].attention
+    scores: list[float] = []
+    attention.scores.register_forward_hook(lambda _m, _i, output: scores.append(output.std()))
+    x = torch.randn(4, 128, d_model)  # as large as after a LayerNorm
+    attention(x)
+    attention.qkv_projection.weight.data *= 0.02 / (0.5 / d_model**0.5)
+    attention(x)
+    assert scores == pytest.approx([0.25, d_model * 0.02**2], rel=0.1)
+
+
 def test_the_position_table_is_not_a_weight(tiny_model: DecoderOnlyTransformer) -> None:
     assert "positions" not in tiny_model.state_dict()
     assert "token_embedding.weight" in tiny_model.state_dict()

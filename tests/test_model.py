@@ -146,7 +146,9 @@ def test_attention_scores_start_at_the_same_size_at_any_width(d_model: int, n_he
     config = ModelConfig(32, d_model, n_heads, n_layers=1, attention="explicit")
     attention = DecoderOnlyTransformer(config).blocks[0].attention
     scores: list[float] = []
-    attention.scores.register_forward_hook(lambda _m, _i, output: scores.append(output.std()))
+    attention.scores.register_forward_hook(
+        lambda _m, _i, output: scores.append(output.std().item())
+    )
     x = torch.randn(4, 128, d_model)  # as large as after a LayerNorm
     attention(x)
     attention.qkv_projection.weight.data *= 0.02 / (0.5 / d_model**0.5)

@@ -71,7 +71,7 @@ def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path: Path, kind: str
     }
     with (
         file_size_limit(1000),
-        pytest.raises(UserError, match=r"cannot write .*file: files may not become so large"),
+        pytest.raises(UserError, match=r"cannot write .*file: files may not become this large"),
         written_whole(path) as temporary,
     ):
         writers[kind](temporary)

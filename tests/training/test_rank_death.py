@@ -82,8 +82,8 @@ def test_without_restarts_all_end_and_say_how_to_go_on(
     done = torchrun(tmp_path, 2, *flags, script=OBSERVED, environment=death)
     assert done.returncode != 0
     assert "Signal 9 (SIGKILL)" in done.stderr
-    assert "error: lost contact with another process of this training" in done.stderr
-    assert "--resume goes on from the last checkpoint" in done.stderr
+    assert "error: lost contact with another process of this run" in done.stderr
+    assert "--resume continues from the last checkpoint" in done.stderr
     assert processes_in(tmp_path) == []
     again = torchrun(tmp_path, 2, *flags, "--resume")
     assert again.returncode == 0, again.stderr[-2000:]

@@ -147,7 +147,7 @@ def test_bad_flags_end_in_one_message(
 
 def test_a_long_prompt_is_mentioned(model_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("generate", model_file, "--prompt", "a" * 100, "--max-new-tokens", "2") == 0
-    assert "the model sees its end" in capsys.readouterr().err
+    assert "the model sees only its end" in capsys.readouterr().err
 
 
 def test_evaluate_judges_several_models(

@@ -5,12 +5,12 @@
                 format "transformer" · version "1" · config · tokenizer · step · sha256
     data      the tensors, one after the other
 
-Nothing in the file is code and nothing is unpickled. A stranger's file is still not
-trusted: its names and shapes are compared with those that its configuration implies before
-anything is built or read. A file that claims a width of a billion is refused, not allocated.
-The hash (files written before there was one are read without) shows that the weights are the
-bytes that were written, and no more: whoever makes a file by other means and stores a square
-matrix transposed makes a file of the right shapes, and nobody can tell.
+Nothing in the file is code and nothing is unpickled. A file is still not trusted: its names and
+shapes are compared with those that its configuration implies before anything is built or read.
+A file that claims a width of a billion is refused, not allocated. The hash (older files have
+none and are read without) shows that the weights are the bytes that were written, and no more:
+if another program stored a square matrix transposed, the shapes are right and nothing here can
+tell.
 """
 
 import hashlib
@@ -74,9 +74,9 @@ def save_model(
     step: int,
     weights: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Write the model into a file that nobody looks at yet; else see `write_model_file`.
+    """Write the model into a file that nobody reads yet; otherwise use `write_model_file`.
 
-    `weights` stands in for `model.state_dict()` where the model's own are spread over several
+    `weights` replaces `model.state_dict()` where the model's own are spread over several
     processes. Without a tokenizer the file is only a model, which `read_model` reads and the
     commands refuse.
     """
@@ -121,7 +121,7 @@ def read_model_file(path: Path) -> LoadedModel:
 
 
 def read_model(path: Path) -> tuple[DecoderOnlyTransformer, dict[str, str]]:
-    """The model alone, as carefully, and the file's metadata as it stands."""
+    """The model alone, read with the same care, and the file's metadata as it is."""
     if not path.is_file():
         raise UserError(f"there is no model file at {path}")
     try:

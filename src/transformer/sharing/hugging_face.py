@@ -1,12 +1,14 @@
 """The same model for the `transformers` library: a checkpoint in the shape of GPT-2.
 
-GPT-2 differs in three things, and each can be expressed in weights:
+Three differences from GPT-2 are expressed in the weights:
 
     positions     GPT-2 learns a table; ours goes into it as it is
     embedding     GPT-2 does not scale by √D; its table is ours times √D …
     output        … and its output projection is our unscaled table, no longer tied to it
 
-A GPT-2 "Conv1D" is a Linear with its weight transposed.
+and two in its configuration: our GELU is the exact one instead of the tanh approximation, and
+our dropout never acts on attention weights. A GPT-2 "Conv1D" is a Linear with its weight
+transposed.
 """
 
 import json

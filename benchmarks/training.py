@@ -8,12 +8,11 @@
     ... --nanogpt PATH                                         a folder with nanoGPT's model.py
 
 6 blocks, d_model 256, 4 heads, T 128, batch 8, 50,281 tokens. A call is one optimiser step of two
-micro-batches: forward, backward, clipping, AdamW, on the same random tokens. Ratios include three
-differences: dropout is 0.1 everywhere, but the others also drop attention weights; our AdamW is
-PyTorch's fused one, theirs its default; and we set up the allocator, which one contestant gets
-too, to compare like with like. "as it comes" is what each project's documentation runs on a CPU:
-ours with what `--precision auto --compile auto` chooses, the others in float32 without compilation
-(nanoGPT with dropout 0.1, where its own CPU line has none).
+micro-batches: forward, backward, clipping, AdamW, on the same random tokens. Three differences are
+in every ratio: the others' dropout (0.1) also acts on attention weights; our AdamW is the fused
+one; our allocator is tuned, as it is for one contestant. "as it comes" is what each project's
+documentation runs on a CPU: ours with what `--precision auto --compile auto` chooses, the others
+in float32, not compiled (nanoGPT with dropout 0.1, its own CPU line has none).
 """
 
 import importlib.util

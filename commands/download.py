@@ -36,7 +36,7 @@ class Flags:
 
 
 def main(flags: Annotated[Flags, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes]) -> int:
-    """Download the first shards that training will ask for, and the validation set.
+    """Download the first shards that training will read, and the validation set.
 
     It can be interrupted and started again: what is complete is kept.
     """

@@ -82,7 +82,7 @@ def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> None:
 
 
 def judge(loaded: LoadedModel, args: Arguments) -> dict[str, Any]:
-    """Every test that was asked for, by name."""
+    """The result of each test that the flags name."""
     model, tokenizer = loaded.model, loaded.tokenizer
     figures: dict[str, Any] = {}
     if args.dataset:

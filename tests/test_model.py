@@ -46,7 +46,7 @@ def as_gpt2(model: DecoderOnlyTransformer) -> GPT2LMHeadModel:
 def test_logits_equal_hugging_faces_gpt2(attention: str) -> None:
     config = ModelConfig(101, 48, 4, 3, 96, max_seq_len=24, attention=attention)  # type: ignore[arg-type]
     model = DecoderOnlyTransformer(config).eval()
-    for parameter in model.parameters():  # random biases and norms too, larger than at birth
+    for parameter in model.parameters():  # random biases and norms too, larger than at the start
         torch.nn.init.normal_(parameter, std=0.1)
     ids = torch.randint(101, (3, 24))
     with torch.no_grad():
@@ -126,7 +126,7 @@ def test_dropout_is_off_in_eval_and_acts_once_where_the_docstring_says() -> None
 
 
 def test_the_residual_stream_starts_at_the_same_size_at_any_depth() -> None:
-    """The initialisation accounts for depth: more layers do not write more in sum."""
+    """The initialisation accounts for depth: more blocks do not write more in sum."""
     spread = []
     streams: list[torch.Tensor] = []
     for n_layers in (2, 32):

@@ -60,7 +60,7 @@ def test_every_flag_is_explained(
 
 
 def explanations(text: str) -> dict[str, str]:
-    """Flag → what --help says of it, without its default; the flag stands at the left edge."""
+    """Flag → what --help says of it, without its default; the flag is at the left edge."""
     flags: dict[str, str] = {}
     flag = None
     for line in re.findall(r"^[│ ] (.*) [│ ]$", text, flags=re.MULTILINE):

@@ -7,8 +7,8 @@ table is learned like any other matrix: the rows of a step's tokens get a gradie
 
 Why √D: one table has two tasks (model.py). As the output projection its rows must be short, so
 that untrained logits are near 0: its entries start at about 0.02, a row at length 0.02 · √D. As
-input a row must be long: 0.32 at D = 256 would be lost beside a position, which is √(D/2) = 11.3
-long. The factor makes it 0.02 · D = 5.1.
+input a row must be long: with length 0.32 at D = 256 it would be lost in the position added to it,
+whose length is √(D/2) = 11.3. The factor √D brings it to 0.02 · D = 5.1.
 
 Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.4.
 """

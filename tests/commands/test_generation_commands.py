@@ -1,4 +1,4 @@
-"""generate, evaluate, compare_sampling and the exports as a person meets them."""
+"""generate, evaluate, compare_sampling and the exports as a person uses them."""
 
 import io
 import json
@@ -64,7 +64,7 @@ class Pipe(io.StringIO):
     """Standard input that is not a terminal."""
 
     def reconfigure(self, **_: Any) -> None:
-        """As a real text channel has."""
+        """As a real text stream has."""
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +113,7 @@ def test_stop_and_probabilities(model_file: Path, capsys: pytest.CaptureFixture[
     assert out.rstrip().endswith(text[:4])
 
 
-def test_the_help_tells_the_presets_true_values() -> None:
+def test_the_help_gives_the_presets_true_values() -> None:
     said = load("generate").__file__
     text = " ".join(Path(str(said)).read_text().split())
     for name, values in PRESETS.items():
@@ -191,7 +191,7 @@ def test_export_hf_writes_the_folder(model_file: Path, tmp_path: Path) -> None:
 
 
 def appears(terminal: int, wanted: bytes, limit: float) -> bool:
-    """Whether the terminal shows `wanted` within so many seconds."""
+    """Whether the terminal shows `wanted` within this many seconds."""
     seen, end = b"", time.monotonic() + limit
     while wanted not in seen and time.monotonic() < end:
         if select.select([terminal], [], [], 1.0)[0]:

@@ -1,4 +1,4 @@
-"""Tokenizers: published ids, a brute-force twin, round trips, and files from strangers."""
+"""Tokenizers: published ids, a brute-force twin, round trips, and untrusted files."""
 
 import json
 from itertools import pairwise
@@ -131,7 +131,7 @@ def test_an_id_outside_the_vocabulary_is_named(bad: int) -> None:
         SMALL.decode([5, bad])
 
 
-def test_rank_files_are_read_and_written_alike() -> None:
+def test_a_rank_file_that_is_written_is_read_back() -> None:
     assert parse_ranks(format_ranks(P50K.ranks)) == P50K.ranks
 
 
@@ -143,7 +143,7 @@ def test_a_changed_rank_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 @pytest.mark.parametrize("tokenizer", [P50K, SMALL], ids=["p50k", "bpe"])
-def test_a_tokenizer_travels(tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_a_saved_tokenizer_is_the_same_tokenizer(tokenizer: Tokenizer, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     tokenizer.save(tmp_path / "run" / "tokenizer.json")
     metadata = {"tokenizer": json.dumps(tokenizer.to_metadata())}
@@ -205,7 +205,7 @@ def test_a_table_without_a_byte_is_refused() -> None:
         Tokenizer("bpe", "no A", ranks, SMALL.end_of_text)
 
 
-def test_what_is_no_tokenizer_is_refused(tmp_path: Path) -> None:
+def test_what_is_not_a_tokenizer_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.json").write_text("once upon a time")
     (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "deep.json").write_text("[" * 100_000)

@@ -35,7 +35,7 @@ def model(width: int = 16) -> DecoderOnlyTransformer:
 
 
 def leave(folder: Path, free: int) -> Path:
-    """Fill a disk up to so many bytes."""
+    """Fill a disk until only this many bytes are free."""
     ballast = folder / "ballast"
     ballast.write_bytes(bytes(shutil.disk_usage(folder).free - free))
     return ballast
@@ -51,7 +51,7 @@ def test_a_temporary_file_is_abandoned_when_its_process_has_ended() -> None:
 
 @contextmanager
 def file_size_limit(size: int) -> Iterator[None]:
-    """`ulimit -f`: what also a machine without a small disk refuses."""
+    """`ulimit -f`: a refusal for which no small disk is needed."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -114,7 +114,7 @@ def test_a_folder_is_replaced_file_by_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tmpfs", ["2m"], indirect=True)
-def test_a_training_goes_on_when_there_is_room_again(tmpfs: Path) -> None:
+def test_training_continues_when_there_is_room_again(tmpfs: Path) -> None:
     runs = ("--runs-dir", str(tmpfs), "--keep", "1")
     assert train(*TOY, *runs, "--steps", "6") == 0
     ballast = leave(tmpfs, 60_000)

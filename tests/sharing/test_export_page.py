@@ -84,7 +84,7 @@ def test_a_token_without_parts_is_an_error() -> None:
         rank_pairs(odd)
 
 
-def test_songs_stand_where_the_samples_say() -> None:
+def test_songs_are_where_the_samples_say() -> None:
     held_out = samples()
     assert len(held_out["stories"]) == 32
     assert len(held_out["songs"]) == 12

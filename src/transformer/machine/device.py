@@ -64,7 +64,7 @@ def choose_machine(device: DeviceName, precision: Precision, compile: Switch) ->
 
 
 def choose_device(name: DeviceName) -> Literal["cpu", "cuda", "mps"]:
-    """`auto`, or exactly what was asked for.
+    """The named device, or for `auto` the best one here.
 
     Raises:
         UserError: this machine does not have that device.
@@ -93,7 +93,7 @@ def cpu_has_bf16() -> bool:
 
 
 def _bf16_is_faster() -> bool:
-    """Time a product of the size of a training step's, interleaved; 20 ms or so."""
+    """Time a product as large as in a training step, in both types in turn; about 20 ms."""
     left, right = torch.randn(1024, 512), torch.randn(512, 1024)
     pairs = {kind: (left.to(kind), right.to(kind)) for kind in (torch.float32, torch.bfloat16)}
     seconds = {kind: float("inf") for kind in pairs}
@@ -110,7 +110,7 @@ def _time_product(a: Tensor, b: Tensor) -> float:
 
 
 def choose_compile(device: str, switch: Switch = "auto") -> bool:
-    """Whether to use torch.compile; it is still immature on MPS, so only when asked for."""
+    """Whether to use torch.compile; it is still immature on MPS, so there only with "on"."""
     if switch == "off" or (switch == "auto" and device == "mps"):
         return False
     return device != "cpu" or compiler_works()

@@ -50,7 +50,7 @@ def is_narrow(hidden: Tensor) -> bool:
     """Whether these are the last positions of a few texts, in float32, on a CPU, with no gradient.
 
     That is what generation needs. Whole texts always take the plain form, so that equal vectors
-    give equal bits whoever asks for their logits.
+    give equal logits, to the bit, wherever they are computed.
     """
     last_positions = hidden.dim() == 2 or hidden.size(-2) == 1
     few = 0 < hidden.numel() <= NARROW * hidden.size(-1)

@@ -65,7 +65,7 @@ def is_abandoned(path: Path) -> bool:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """The same for a file that a person asked for.
+    """The same for a file that a person wants.
 
     Raises:
         UserError: it cannot be written; says why and what to do.

@@ -37,7 +37,7 @@ from transformer.parts import CLASSIC
 FORMAT, VERSION = "transformer", "1"
 FILE_NAME = "model.safetensors"
 LARGEST = 2**28  # for any size in a configuration, and for the values of the position table:
-# 1 GiB, the only memory a model takes that no tensor in the file has to stand for
+# 1 GiB, the only memory of a model for which the file need not hold a tensor
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 
 

@@ -36,7 +36,7 @@ from transformer.runs.model_file import LoadedModel, write_model_file
 from transformer.training.config import TrainingConfig, preset
 
 LARGEST_MODEL = 3_000_000  # characters of base64
-POINTS = 200  # of a training curve, at most
+POINTS = 200  # in a training curve, at most
 BYTES = 256
 STORIES, SONGS = 32, 12
 LONG_ENOUGH = 4  # repeated syllables, so that there is something to follow

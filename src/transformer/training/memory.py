@@ -31,7 +31,7 @@ def count_parameters(config: ModelConfig) -> int:
     >>> count_parameters(ModelConfig(vocab_size=50_281))
     17611008
     """
-    try:  # with one block, because a slip of the finger may ask for a billion
+    try:  # with one block, because by a slip of the finger there may be a billion
         shapes = tensor_shapes(replace(config, n_layers=1))
     except (RuntimeError, TypeError):  # a size is more than PyTorch can count
         return config.d_model * (config.vocab_size + config.d_ff)

@@ -105,7 +105,7 @@ class Trainer:
         )
 
     def train(self) -> str:
-        """Train to the end or until asked to stop.
+        """Train to the end, or until something stops it.
 
         Returns:
             Why it ended: "finished", "patience" or "interrupted".

@@ -48,7 +48,7 @@ def test_any_data_loader_yields_the_one_order(
         "train", config, batch_size=own_size, seq_length=T, tokens_per_epoch=100 * T
     )
     expected = stack(list(reference(folder, dataset.text.train, T, "train", 0)))
-    for epoch in range(epochs):  # each goes on where the one before it ended
+    for epoch in range(epochs):  # each starts where the one before it ended
         context = CONTEXT if workers else None
         loader = DataLoader(
             dataset, batch_size, num_workers=workers, multiprocessing_context=context
@@ -110,7 +110,7 @@ def test_a_worker_that_begins_after_another_has_ended_is_in_the_same_epoch(
     assert torch.equal(got, expected)
 
 
-def test_a_resumed_data_set_ends_its_epoch_and_goes_on(config: FineWebConfig) -> None:
+def test_a_resumed_data_set_ends_its_epoch_and_continues(config: FineWebConfig) -> None:
     dataset = FineWebDataset("train", config, seq_length=T, tokens_per_epoch=100 * T)
     whole = [inputs for _ in range(3) for inputs, _ in dataset]
     for k in (1, 37, 99, 100, 101, 250):
@@ -125,7 +125,7 @@ def test_a_resumed_data_set_ends_its_epoch_and_goes_on(config: FineWebConfig) ->
         assert torch.equal(torch.stack(rest), torch.stack(whole[k : k + len(rest)]))
 
 
-def test_iterating_anew_in_mid_epoch_starts_the_epoch_again(config: FineWebConfig) -> None:
+def test_iterating_again_in_mid_epoch_restarts_the_epoch(config: FineWebConfig) -> None:
     dataset = FineWebDataset("train", config, seq_length=T)
     first, second = (torch.stack([x for x, _ in islice(dataset, 20)]) for _ in range(2))
     assert torch.equal(first, second)

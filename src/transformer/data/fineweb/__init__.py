@@ -9,7 +9,7 @@
 | `shard.py` | Where are files cut, and which shards validate? |
 | `cached_shard.py` | What is in a shard on disk, and how is damage found? |
 | `shard_cache.py` | Which shards stay on disk, and which one goes? |
-| `shard_builder.py` | How is a shard made while training goes on? |
+| `shard_builder.py` | How is a shard made while training runs? |
 | `block_order.py` | Which sequence comes next, and how is a position saved? |
 | `block_stream.py` | How do blocks become rows of batches, read ahead? |
 | `hub_dataset.py` | What is in the data set, and where do a block's tokens come from right now? |

@@ -107,7 +107,7 @@ def visits(
         key: what the order depends on, such as a seed.
 
     Raises:
-        UserError: `start` lies outside the split, or the split has no row groups.
+        UserError: `start` is outside the split, or the split has no row groups.
     """
     position = start
     while passes is None or position.pass_number < passes:

@@ -110,7 +110,7 @@ class Hub:
         hf_raise_for_status(response)
         data: bytes = response.content
         if len(data) != end - start:
-            raise UnreadableError(f"asked for {end - start} bytes, got {len(data)}")
+            raise UnreadableError(f"requested {end - start} bytes, got {len(data)}")
         return data
 
     def _ask_for_listing(self, path: str) -> Listing:
@@ -154,7 +154,7 @@ class Hub:
     def _read_kept(self, path: str, kept_at: Path) -> Listing | None:
         data = read_checked(kept_at)
         listing = Listing.from_json(data) if data else None
-        asked = (self.repo, path, self.revision)
-        if listing is None or (listing.repo, listing.path, listing.revision) != asked:
+        wanted = (self.repo, path, self.revision)
+        if listing is None or (listing.repo, listing.path, listing.revision) != wanted:
             return None
         return listing

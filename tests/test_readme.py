@@ -64,7 +64,7 @@ def explanations(text: str) -> dict[str, str]:
     flags: dict[str, str] = {}
     flag = None
     for line in re.findall(r"^[│ ] (.*) [│ ]$", text, flags=re.MULTILINE):
-        if line.startswith("-"):
+        if re.match(r"--?\w", line):  # else it may be a rule between two groups
             flag, _, said = line.rstrip().partition("  ")
             flags[flag] = said.strip()
         elif line.startswith(" ") and flag:

@@ -58,7 +58,7 @@ class SamplingSettings:
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.temperature < math.inf:  # false for NaN as well
-            raise UserError(f"temperature must be 0 or a positive number, is {self.temperature}")
+            raise UserError(f"temperature must be 0 or positive, but is {self.temperature}")
         if self.top_k is not None and self.top_k < 1:
             raise UserError(f"top_k must be at least 1, but is {self.top_k}; leave it out for all")
         if self.top_p is not None and not 0.0 < self.top_p <= 1.0:

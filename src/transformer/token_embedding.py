@@ -3,7 +3,7 @@
     ids (B, T) ──▶ table (V, D) ──▶ row ids[b, t], times √D ──▶ (B, T, D)
 
 Looking up row i is multiplying the table by a vector that is 1 at i and 0 elsewhere, so the
-table is learned like any other matrix: the rows of a step's tokens get a gradient.
+table is learned like any other matrix: as input, the rows of a step's tokens get a gradient.
 
 Why √D: one table has two tasks (model.py). As the output projection its rows must be short, so
 that untrained logits are near 0: its entries start at about 0.02, a row at length 0.02 · √D. As

@@ -93,7 +93,7 @@ def cpu_has_bf16() -> bool:
 
 
 def _bf16_is_faster() -> bool:
-    """Time a product as large as in a training step, in both types in turn; about 20 ms."""
+    """Time a product as large as in a training step, in both types in turn."""
     left, right = torch.randn(1024, 512), torch.randn(512, 1024)
     pairs = {kind: (left.to(kind), right.to(kind)) for kind in (torch.float32, torch.bfloat16)}
     seconds = {kind: float("inf") for kind in pairs}

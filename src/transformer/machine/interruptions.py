@@ -114,8 +114,8 @@ def readable_errors() -> Iterator[None]:
         known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
         if known or any(sign in text for sign in OUT_OF_MEMORY):
             raise UserError(
-                "out of memory: lower --batch-size and raise --accumulation-steps in turn (the "
-                "training stays the same), or lower --seq-length, --d-model or --n-layers"
+                "out of memory: lower --batch-size and raise --accumulation-steps in turn (this "
+                "trains in the same way), or lower --seq-length, --d-model or --n-layers"
             ) from error
         if any(sign in text for sign in LOST_PROCESS):
             raise UserError(

@@ -88,7 +88,7 @@ def _exchange_device() -> str:
 def from_environment() -> Processes:
     """What torchrun put into the environment; rank 0 of 1 without it."""
     group = os.environ.get("TORCHELASTIC_RUN_ID", "")
-    if group == "none":  # not chosen: the meeting place tells groups apart
+    if group == "none":  # torchrun was given no id: the address tells groups apart
         group = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     number = {name: int(os.environ.get(name, "0")) for name in ("RANK", "LOCAL_RANK")}
     return Processes(

@@ -102,6 +102,6 @@ def check_target(folder: Path) -> None:
         raise UserError(f"--output {folder} is a file; choose the name of a folder")
     config, weights = folder / CONFIG, folder / WEIGHTS
     if config.exists() and read_saved(config).values.get("model_type") != "gpt2":
-        raise UserError(f"{config} is not of such an export; choose another --output")
+        raise UserError(f"{config} is not from such an export; choose another --output")
     if weights.exists() and not config.exists():
-        raise UserError(f"{weights} is not of such an export; choose another --output")
+        raise UserError(f"{weights} is not from such an export; choose another --output")

@@ -106,7 +106,7 @@ class CachedShard:
         return np.concatenate([np.array([self._end_of_text], values.dtype), values])
 
     def read_table(self, block: int, columns: list[str] | None = None) -> pa.Table:
-        """The block as it is stored, with its texts; of all columns or some."""
+        """The row group as it is stored: all columns, or only some."""
         place = block - self.groups.start
         try:
             table = self._file.read_row_group(place, columns=columns, use_threads=False)

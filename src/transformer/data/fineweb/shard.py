@@ -5,7 +5,7 @@ max(1, round(size / shard_bytes)) parts; part j of n has the row groups ⌊jG/n�
 of the file's G. So the shards of a data set are known from the listing alone, before any byte of
 the files has been read:
 
-    000_00000.parquet  2.15 GB  ──▶ shard 0 … 7      ≈ 130 row groups, 91 M tokens each
+    000_00000.parquet  2.15 GB  ──▶ shard 0 … 7      ≈ 130 row groups, 91 M tokens per shard
     001_00000.parquet  2.15 GB  ──▶ shard 8 … 15
     …                                                sample-10BT: 114 shards
 

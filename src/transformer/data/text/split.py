@@ -1,8 +1,9 @@
 """Which documents train the model and which only test it: 90/10, by the hash of the content.
 
-Documents are ranked by the SHA-256 of their text, and the first ones in that order, up to 10 % of
-all characters, are the validation set. So the choice is as good as random, yet the same on every
-machine and for every order of the files, and a document that occurs twice is never on both sides.
+Documents are ranked by the SHA-256 of their text, and the first ones in that order, until they hold
+10 % of all characters, are the validation set. So the choice is as good as random, yet the same on
+every machine and for every order of the files, and a document that occurs twice is never on both
+sides.
 
 **Few or long documents.** One whole book would be all training or all validation. A document that
 holds more than a tenth of all text is therefore cut at the ends of paragraphs into passages (a

@@ -154,7 +154,7 @@ def test_an_export_replaces_nothing_but_an_export(tmp_path: Path) -> None:
     command = load_command("export_hf")
     files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     for target in (run, run / "checkpoint-00000003", hub, lone, run / "config.json"):
-        with pytest.raises(UserError, match=r"is not of such an export|is a file"):
+        with pytest.raises(UserError, match=r"is not from such an export|is a file"):
             command.main(command.Arguments(run=run, output=target))
     command = load_command("export_onnx")
     for target in (run / "checkpoint-00000003" / "model.safetensors", run):

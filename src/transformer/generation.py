@@ -118,7 +118,7 @@ class CachedDecoder:
 
 @dataclass(frozen=True)
 class Step:
-    """One token for every row, and how it came about."""
+    """One token for every row, and how it was chosen."""
 
     stages: list[tuple[str, Tensor]]
     """(name, logits (B, V)) after each filter, see `filter_stages`."""

@@ -68,7 +68,7 @@ class Pipe(io.StringIO):
 
 
 @pytest.fixture(autouse=True)
-def _channels(monkeypatch: pytest.MonkeyPatch) -> None:
+def _streams(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", Pipe("from a pipe\n"))
 
 

@@ -61,7 +61,7 @@ def write_model_file(
     """Write the model so that `path` is either the old file or the whole new one.
 
     Raises:
-        UserError: it cannot be written; the disk is full, say.
+        UserError: it cannot be written, for example because the disk is full.
     """
     with written_whole(path) as temporary:
         save_model(temporary, model, tokenizer, step, weights)

@@ -70,7 +70,7 @@ class _Graph(nn.Module):
 def check_target(path: Path) -> None:
     """
     Raises:
-        UserError: `path` does not end in .onnx; a model file of ours would be replaced, say.
+        UserError: `path` does not end in .onnx: it may be a model file, which would be replaced.
     """
     if path.suffix != ".onnx" or path.is_dir():
         raise UserError(f"--output is the name of a file that ends in .onnx, but is {path}")

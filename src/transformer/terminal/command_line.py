@@ -72,7 +72,7 @@ def run_guarded(action: Callable[[], int | None]) -> None:
     unwritable folder likewise; Ctrl-C in status 130. Anything else is a bug and keeps its
     traceback.
     """
-    prepare_channels()
+    prepare_streams()
     try:
         take_ctrl_c()
         status = action()
@@ -86,7 +86,7 @@ def run_guarded(action: Callable[[], int | None]) -> None:
     sys.exit(status)
 
 
-def prepare_channels() -> None:
+def prepare_streams() -> None:
     """Make the standard streams safe for any text.
 
     A stream that was closed (`<&-`, `>&-`) becomes the null device. A character that the
@@ -94,13 +94,13 @@ def prepare_channels() -> None:
     of the input that are not text become "\N{REPLACEMENT CHARACTER}".
     """
     for name in ("stdin", "stdout", "stderr"):  # in this order: each takes the lowest number
-        channel = getattr(sys, name)
+        stream = getattr(sys, name)
         reads = name == "stdin"
-        if channel is None:
+        if stream is None:
             null = open(os.devnull, "r" if reads else "w", encoding="utf-8")  # noqa: SIM115
             setattr(sys, name, null)
-        elif isinstance(channel, io.TextIOWrapper):
-            channel.reconfigure(errors="replace" if reads else "backslashreplace")
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace" if reads else "backslashreplace")
 
 
 def plain_console(**options: Any) -> Console:

@@ -13,7 +13,7 @@ the text between the two singings, so no fixed distance leads from one to the ot
 second singing starts at a random syllable. That one is pure chance; each later one is found
 by looking up the syllable just written in the first singing and taking the one after it (an
 induction head). When the hero still started at the beginning, models counted instead: after
-three syllables since the colon, take the fourth. docs/experiments.md tells how that came out.
+three syllables since the colon, take the fourth. docs/experiments.md tells how that was found.
 
 In the templates {She} {she} {Her} are the hero's pronouns and {He} {he} {his} {him} the
 friend's, whichever sex they have.

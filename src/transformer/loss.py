@@ -20,10 +20,10 @@ logits. The backward pass only multiplies by the incoming gradient.
 
 The softmax is never divided out. With m the largest logit of a row, E = exp(logits - m) and
 s = sum E, a row of the gradient is (E - s · onehot) / s. The factor 1/s is one number per row, so
-it is applied to the D numbers on the other side of the matrix products, not to the row's V.
+it is applied to the D numbers on the other side of the products, not to the row's V numbers.
 
 Mixed precision. bfloat16 keeps float32's range (8 bits of exponent) with 8 instead of 24 bits
-of precision. Matrix products in it are several times faster where the hardware supports it, and
+of precision. Matrix products in it are much faster where the hardware supports it, and
 autocast runs only these in bf16: weights, their gradients, AdamW's means, LayerNorm and softmax
 stay in float32, because an update a thousand times smaller than its weight would be lost in the
 rounding of bf16. No loss scaling is needed; float16 with its small range would need it.

@@ -9,7 +9,7 @@
 
 cache_metadata.json is written for people and programs that look at the folder: at each start, and
 when a shard comes or goes. The shards themselves say all of it (where they come from, in their
-metadata; their last use, by the time of the file), so nothing is lost if it is.
+metadata; their last use, by the time of the file), so losing this file loses nothing.
 
 **Least recently used (LRU).** There is room for `max_shards`. When there is one more, the shard
 opened longest ago is deleted, but never one in use:

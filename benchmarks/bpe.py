@@ -3,8 +3,8 @@
     uv run python benchmarks/bpe.py book.txt    (files or folders; the first 2 MB are used)
 
 Two comparisons on one core: `train_bpe` with the trainer of Hugging Face's `tokenizers`, which is
-written in Rust; and the incremental counts of `learn_merges` with what the definition of BPE says,
-counting all pairs anew for each merge.
+written in Rust; and the incremental counts of `learn_merges` with the definition of BPE taken
+literally, which counts all pairs again for each merge.
 """
 
 import os
@@ -24,7 +24,7 @@ from transformer.data.bpe import count_pieces, first_bytes, learn_merges, train_
 from transformer.data.text.files import text_documents
 
 SIZE = 2_000_000
-FEW = 50  # merges in the comparison with counting anew, which would take minutes for all
+FEW = 50  # merges in the comparison with counting again, which would take minutes for all
 
 
 def hugging_face(texts: list[str], vocab_size: int) -> None:
@@ -37,7 +37,7 @@ def hugging_face(texts: list[str], vocab_size: int) -> None:
     model.train_from_iterator(texts, trainer)
 
 
-def counting_anew(pieces: Mapping[bytes, int], merges: int) -> None:
+def counting_again(pieces: Mapping[bytes, int], merges: int) -> None:
     words = [([bytes([byte]) for byte in piece], n) for piece, n in pieces.items()]
     for _ in range(merges):
         counts: Counter[tuple[bytes, bytes]] = Counter()
@@ -67,13 +67,13 @@ def main(paths: list[str]) -> None:
     pieces = count_pieces(texts)
     seconds = interleave(
         {
-            "counting anew": lambda: counting_anew(pieces, FEW),
+            "counting again": lambda: counting_again(pieces, FEW),
             "incremental": lambda: learn_merges(pieces, FEW),
         },
         rounds=3,
     )
     title = f"{FEW} merges in {len(pieces):,} distinct pieces"
-    print_ratios(seconds, "counting anew", title=title, work=FEW, unit="merges")
+    print_ratios(seconds, "counting again", title=title, work=FEW, unit="merges")
 
 
 if __name__ == "__main__":

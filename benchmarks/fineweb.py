@@ -3,8 +3,8 @@
     uv run --group bench python -m benchmarks.fineweb FOLDER_OF_PARQUET_FILES
 
 A local hub serves the texts of the folder as two large files in FineWeb's shape, from a process
-of its own, each answer 20 ms late. For the first batch and the resume its line carries 100
-Mbit/s; for the steady stream it has no limit. Both contestants read with the real client
+of its own, each answer 20 ms late. Its line carries 100 Mbit/s for the first batch and for the
+resume, and has no limit for the steady stream. Both contestants read with the real client
 library. Ratios are medians over rounds in which the contestants take turns.
 """
 
@@ -64,7 +64,7 @@ def make_files(source: Path, target: Path, copies: int, group: int) -> int:
 
 
 def serve(folder: Path, pipe: Connection) -> None:
-    """A hub in this process. Through the pipe it gets its bandwidth and gives its counters."""
+    """A hub in this process. Through the pipe it receives its bandwidth and sends its counters."""
     with LocalHub({REPO: folder}, latency=LATENCY) as hub:
         pipe.send(hub.url)
         while (bandwidth := pipe.recv()) is not None:
@@ -82,7 +82,7 @@ class Bench:
     pipe: Connection
 
     def counters(self, bandwidth: float = LINE) -> tuple[int, int]:
-        """(range requests, bytes) since the last call; from now on the hub's line is so wide."""
+        """(range requests, bytes) since the last call; from now on the line has this bandwidth."""
         self.pipe.send(bandwidth)
         requests, sent = self.pipe.recv()
         return requests, sent
@@ -122,7 +122,7 @@ def first_batch(bench: Bench, rounds: int) -> None:
 
     def theirs() -> None:
         next(pack(iter(bench.theirs())))
-        time.sleep(0.2)  # what it asked for ahead is still on its way
+        time.sleep(0.2)  # what it has requested in advance is still on its way
         seen["datasets"].append(bench.counters())
 
     bench.counters()
@@ -177,7 +177,7 @@ def stream(bench: Bench, rounds: int, batches: int) -> None:
 
 
 def resume(bench: Bench, rounds: int) -> None:
-    """Go on in the middle of a file: ours by its state, `datasets` by its state."""
+    """Resume in the middle of a file, each contestant from its own kind of state."""
     bench.counters(bandwidth=float("inf"))
     source = bench.ours("resume")
     state = next(source.train_batches(batch_size=B)).state
@@ -232,7 +232,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", type=Path, help="Parquet files with a text column")
     parser.add_argument("--copies", type=int, default=8, help="how often each document is served")
-    parser.add_argument("--group", type=int, default=1000, help="documents of a row group")
+    parser.add_argument("--group", type=int, default=1000, help="documents per row group")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batches", type=int, default=1000)
     parser.add_argument("--only", default="first,stream,resume,memory")

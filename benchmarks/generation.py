@@ -1,12 +1,12 @@
 """How fast the model writes: against Hugging Face, along the context, with and without cache.
 
-    uv run benchmarks/generation.py               speed at batch 1 and 8
-    uv run benchmarks/generation.py --part position | cache | compiled
+    uv run python benchmarks/generation.py               speed at batch 1 and 8
+    uv run python benchmarks/generation.py --part position | cache | compiled
 
 17.6 million parameters, a context of 256, a prompt of 16 tokens, 128 new ones; contestants
-take turns, each in a process of its own, and a ratio is taken round by round. "ours" is what
-`for_inference` makes of the model. All draw from the same kind of distribution (temperature 0.8,
-top-k 50), and none stops early.
+take turns, each in a process of its own, and a ratio is taken in each round. "ours" is what
+`for_inference` makes of the model. All sample in the same way (temperature 0.8, top-k 50), and
+none stops early.
 """
 
 import statistics
@@ -43,13 +43,13 @@ HF, OURS_FP32, OURS, COMPILED = "Hugging Face", "ours, fp32", "ours", "ours, com
 class Arguments:
     part: Literal["speed", "position", "cache", "compiled"] = "speed"
     """speed: against Hugging Face. position: time per token along the context and beyond.
-    cache: with and without, and memory. compiled: torch.compile, its start-up apart."""
+    cache: with and without, and memory. compiled: torch.compile, its first run separately."""
     batch: tuple[int, ...] = (1, 8)
     """Batch sizes, for speed and compiled."""
     rounds: int = 7
     """Counted rounds."""
     only: str | None = None
-    """(Used by the measurement itself) be this contestant."""
+    """(Used by the benchmark itself) be this contestant."""
 
 
 def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> None:
@@ -133,9 +133,9 @@ def speed(rounds: int, batches: tuple[int, ...], names: tuple[str, ...]) -> None
 
 
 def print_bandwidth(model: DecoderOnlyTransformer) -> None:
-    """How long reading all weights takes, which no token can undercut."""
+    """How long reading all weights takes: no token can be faster."""
     n_bytes = sum(p.nbytes for p in model.parameters())
-    copies = cycle([torch.ones(n_bytes // 4) for _ in range(12)])  # too many for any cache
+    copies = cycle([torch.ones(n_bytes // 4) for _ in range(12)])  # too large for any cache
     seconds = interleave({"read": lambda: next(copies).sum()}, rounds=48)["read"]
     print(f"reading all {n_bytes / 1e6:.1f} MB of weights once: {median_ms(seconds):.2f} ms")
 
@@ -155,7 +155,7 @@ def token_times(model: DecoderOnlyTransformer, ids: Tensor, new: int) -> list[fl
 
 
 def position(rounds: int) -> None:
-    """Is a token at the end of the context dearer than one at its beginning?"""
+    """Does a token at the end of the context take longer than one at its beginning?"""
     model = for_inference(our_model())
     inside, beyond = CONFIG.max_seq_len - PROMPT, 4 * CONFIG.max_seq_len
     runs = [token_times(model, prompt(1), inside + beyond) for _ in range(rounds + 1)][1:]
@@ -170,7 +170,7 @@ def position(rounds: int) -> None:
     step = CONFIG.max_seq_len + 1 - CONFIG.max_seq_len // 2
     periods = milliseconds[inside + 1 :][: (beyond - 1) // step * step].reshape(-1, step)
     means = ", ".join(f"{mean:.3f}" for mean in periods.mean(axis=1))
-    print(f"beyond it, mean ms per token of each {step} (one window read again in each): {means}")
+    print(f"beyond it, mean ms per token over each {step} (each reads one window again): {means}")
 
 
 def cache(rounds: int) -> None:
@@ -189,7 +189,7 @@ def cache(rounds: int) -> None:
     kept = KVCache(CONFIG, batch_size=1, dtype=torch.bfloat16)
     formula = 2 * CONFIG.n_layers * CONFIG.max_seq_len * CONFIG.d_model * 2
     found = kept.keys.nbytes + kept.values.nbytes
-    print(f"memory of the cache, a row in bf16: {found:,} bytes; formula {formula:,}")
+    print(f"memory of the cache, one row in bf16: {found:,} bytes; formula {formula:,}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What does a full layer × position patching sweep cost, against plain forward passes?
+"""What does a full block × position patching sweep cost, against plain forward passes?
 
     uv run python benchmarks/patching.py
 
-The sweep runs the corrupted prompt once per layer and position, all in one batch, each row
+The sweep runs the corrupted prompt once per block and position, all in one batch, each row
 patched at its own place. The plain passes run the same prompt as often, in the same batch,
 with nothing replaced.
 """
@@ -38,7 +38,7 @@ def main() -> None:
         "sweep, attention.output": lambda: sweep(model, pair, "attention.output", batch_size=RUNS),
     }
     seconds = interleave(contestants, rounds=9)
-    title = f"{CONFIG.n_layers} layers × {T} positions (× is the speed against plain forwards)"
+    title = f"{CONFIG.n_layers} blocks × {T} positions (× is the speed against plain forwards)"
     print_ratios(seconds, PLAIN, title=title, work=RUNS, unit="runs")
 
 

@@ -1,8 +1,8 @@
 """Compare ways of doing the same thing, in one run, on a machine that is never quite idle.
 
 Absolute seconds on a shared machine mean little, so contestants take turns (A B C A B C …)
-and what is reported is the *ratio* of each round, and the median of those ratios: whatever
-slows the machine down for a while slows a whole round.
+and the result is the median of the *ratios* of single rounds: whatever slows the machine down
+for a while slows a whole round.
 """
 
 import os
@@ -21,14 +21,14 @@ Seconds = dict[str, list[float]]
 
 
 class Process:
-    """A contestant in a process of its own, as its users would run it; called, it does a turn.
+    """A contestant in a process of its own, as its users would run it; a call is one turn.
 
-    Nobody profits from another's settings of the memory allocator or waits for its garbage,
-    and each has a peak of memory of its own.
+    None profits from another's settings of the memory allocator or waits for its garbage
+    collection, and each has its own peak of memory.
 
     Args:
         script: a benchmark that, with these flags, ends in `take_turns`.
-        environment: variables to set besides those of this process.
+        environment: variables to set in addition to those of this process.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class Process:
 
 
 def take_turns(make: Callable[[], Callable[[], object]]) -> None:
-    """The other end of `Process`: a turn for each line, answered with the peak memory in MB.
+    """The other end of `Process`: one turn for each line, answered with the peak memory in MB.
 
-    The memory counts from before `make`, when everything has been imported.
+    Memory is counted from before `make`, when everything has been imported.
     """
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what a contestant prints is not an answer
@@ -78,7 +78,7 @@ def _peak() -> float:
 def interleave(
     contestants: Mapping[str, Callable[[], object]], *, rounds: int = 7, warmup: int = 1
 ) -> Seconds:
-    """Run every contestant once a round; return the seconds of each counted round."""
+    """Run every contestant once per round; return the seconds of each counted round."""
     seconds: Seconds = {name: [] for name in contestants}
     for round_number in range(warmup + rounds):
         for name, contestant in contestants.items():

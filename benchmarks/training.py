@@ -7,10 +7,12 @@
     uv run python benchmarks/training.py --measure checkpoint  how long saving stops training
     ... --nanogpt PATH                                         a folder with nanoGPT's model.py
 
-6 layers, d_model 256, 4 heads, T 128, batch 8, 50,281 tokens. A call is one optimiser step of two
-micro-batches: forward, backward, clipping, AdamW. Everybody has dropout 0.1, AdamW and the same
-random tokens. "as it comes" is what each project's own documentation runs on a CPU: ours with
-what `--precision auto --compile auto` chooses, the others in float32 without compilation.
+6 blocks, d_model 256, 4 heads, T 128, batch 8, 50,281 tokens. A call is one optimiser step of two
+micro-batches: forward, backward, clipping, AdamW, on the same random tokens. Three differences are
+in every ratio: the others' dropout (0.1) also acts on attention weights; our AdamW is the fused
+one; our allocator is tuned, as it is for one contestant. "as it comes" is what each project's
+documentation runs on a CPU: ours with what `--precision auto --compile auto` chooses, the others
+in float32, not compiled (nanoGPT with dropout 0.1, its own CPU line has none).
 """
 
 import importlib.util
@@ -136,10 +138,10 @@ def matrix_product() -> Step:
 
 
 def flops_per_step() -> float:
-    """Multiply-adds count two; backward is twice forward. Element-wise work counts nothing."""
+    """A multiply-add counts as two; backward is twice forward. Element-wise work is left out."""
     model = our_model()
     matrices = sum(p.numel() for p in model.parameters() if p.dim() == 2)
-    attention = 6 * 2 * T * 256  # 6 layers: scores and mixture, T keys of D numbers
+    attention = 6 * 2 * T * 256  # 6 blocks: scores and mixture, T keys of D numbers
     return 3 * 2.0 * TOKENS * (matrices + attention)
 
 
@@ -190,7 +192,7 @@ def overhead(rounds: int) -> None:
 
 
 def length(rounds: int) -> None:
-    """Forward and backward of 4,096 tokens in ever fewer and longer sequences, in bf16."""
+    """Forward and backward of 4,096 tokens in fewer and fewer, longer and longer sequences."""
     x = torch.randn(4096, 256, requires_grad=True)
     rest = nn.Sequential(nn.Linear(256, 2048), nn.GELU(), nn.Linear(2048, 256))
 
@@ -255,7 +257,7 @@ def checkpoint(rounds: int) -> None:
     print(f"{parameters / 1e6:.1f} M parameters, {files / 1e6:.0f} MB per checkpoint")
     print(
         f"saving takes as long as {steps:.2f} steps of {config.accumulation_steps} micro-batches: "
-        f"{steps / (config.checkpoint_every + steps):.2%} of a training with a checkpoint every "
+        f"{steps / (config.checkpoint_every + steps):.2%} of a run with a checkpoint every "
         f"{config.checkpoint_every} steps"
     )
 
@@ -270,13 +272,13 @@ def main(
 
     Args:
         measure: what to measure.
-        rounds: how often everybody takes a turn.
+        rounds: how often each contestant takes a turn.
         nanogpt: folder with nanoGPT's model.py, to include it.
-        only: (used by the measurement itself) be this contestant.
+        only: (used by the benchmark itself) be this contestant.
     """
     start = time.monotonic()
     if only is not None:
-        import transformers  # noqa: F401  (so that everybody has imported the same)
+        import transformers  # noqa: F401  (so that all have imported the same)
 
         take_turns(lambda: make(only, nanogpt))
         return

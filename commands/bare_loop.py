@@ -1,9 +1,9 @@
 """All that training is. The rest of this project is comfort.
 
-    uv run python commands/bare_loop.py        a minute or two; then it tells a story
+    uv run python commands/bare_loop.py        it learns, and then it tells a story
 
-Not here, and in commands/train.py: validation, a learning rate that rises and falls, accumulation,
-checkpoints, curves.
+commands/train.py adds validation, a learning rate that rises and falls, gradient accumulation,
+checkpoints, curves, and the sample after each validation.
 """
 
 import torch
@@ -20,7 +20,7 @@ torch.manual_seed(0)
 tokenizer = make_tokenizer("bpe:1024", tokenizer_stories())
 stories = ToyStoriesSource(tokenizer, seq_length=144)
 config = ModelConfig(
-    vocab_size=tokenizer.vocab_size, d_model=64, n_heads=4, n_layers=2, d_ff=256, max_seq_len=144
+    tokenizer.vocab_size, d_model=64, n_heads=4, n_layers=2, d_ff=256, max_seq_len=144, dropout=0.0
 )
 model = DecoderOnlyTransformer(config)
 optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
@@ -33,8 +33,8 @@ for step in range(1, STEPS + 1):
     optimizer.step()  # a small step the other way
     optimizer.zero_grad()  # the next gradient starts from zero
     if step % 50 == 0:
-        print(f"step {step}/{STEPS}: loss {loss.item():.3f} nats per token", flush=True)
+        print(f"step {step} of {STEPS}: loss {loss.item():.3f}, at best {stories.floor:.3f}")
 
-start = torch.tensor([[tokenizer.end_of_text]])  # every story begins after the end of another
-ids = generate(model.eval(), start, 140, temperature=0.8, stop_ids=(tokenizer.end_of_text,))
+start = torch.tensor([[tokenizer.end_of_text]])  # each story begins where another has ended
+ids = generate(model.eval(), start, 143, temperature=0.8, stop_ids=(tokenizer.end_of_text,))
 print(tokenizer.decode(ids[0, 1:].tolist()))

@@ -1,7 +1,7 @@
 """The same prompt under every sampling strategy, side by side, with figures and a picture.
 
-uv run commands/compare_sampling.py --prompt "Once upon a time"
-uv run commands/compare_sampling.py runs/quick --samples 16 --output strategies.png
+uv run python commands/compare_sampling.py --prompt "Once upon a time"
+uv run python commands/compare_sampling.py runs/quick --samples 16 --output strategies.png
 """
 
 if __name__ == "__main__":
@@ -97,7 +97,7 @@ def print_results(results: dict[str, Sampled], tokenizer: Tokenizer, title: str)
 
 
 def draw(results: dict[str, Sampled]) -> Figure:
-    """Plausibility against diversity; good strategies stand at the top right."""
+    """Plausibility against diversity; good strategies are at the top right."""
     figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.subplots()
     for name, found in results.items():

@@ -1,4 +1,7 @@
-"""Fill FineWeb's cache ahead of training, for a machine that will be without a network."""
+"""Fill FineWeb's cache in advance, to train without a network.
+
+uv run python commands/download.py --tokens 100000000
+"""
 
 if __name__ == "__main__":
     from transformer.machine.interruptions import leave_ctrl_c
@@ -19,7 +22,7 @@ from transformer.terminal.command_line import plain_console, run
 
 @dataclass(frozen=True)
 class Flags:
-    """What to download: the same flags as train.py gets, so that it finds what it looks for."""
+    """What to download; give train.py the same flags, so that it finds what it looks for."""
 
     data: FineWebConfig = field(default_factory=FineWebConfig)
     tokens: int = 100_000_000
@@ -33,9 +36,9 @@ class Flags:
 
 
 def main(flags: Annotated[Flags, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes]) -> int:
-    """Download the first shards that training will ask for, and the validation set.
+    """Download the first shards that training will read, and the validation set.
 
-    It can be interrupted and started again: what is complete stays.
+    It can be interrupted and started again: what is complete is kept.
     """
     if flags.tokens < 1:
         raise UserError(f"--tokens must be at least 1, but is {flags.tokens}")
@@ -65,7 +68,7 @@ def main(flags: Annotated[Flags, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefix
 
 
 def download(source: FineWebSource, tokens: int, progress: Progress) -> tuple[int, int]:
-    """Build shards in training order until they hold so many tokens; (tokens, shards)."""
+    """Build shards in training order until they hold this many tokens; (tokens, shards)."""
     order = source.text.shard_order(source.seed)
     limit = source.config.max_cached_shards
     total = progress.add_task("0 tokens", total=tokens)

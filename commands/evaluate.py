@@ -1,8 +1,8 @@
 """Judge trained models: loss, perplexity, bits per byte, last words, multiple choice.
 
-uv run commands/evaluate.py --dataset toy                      the newest run, with the floor
-uv run commands/evaluate.py runs/a runs/b --text book.txt      two runs side by side
-uv run commands/evaluate.py --cloze lambada.jsonl --choices piqa.jsonl
+uv run python commands/evaluate.py --dataset toy                      the newest run, with the floor
+uv run python commands/evaluate.py runs/a runs/b --text book.txt      two runs side by side
+uv run python commands/evaluate.py --cloze lambada.jsonl --choices piqa.jsonl
 """
 
 if __name__ == "__main__":
@@ -50,8 +50,8 @@ class Arguments(RunsDir):
     choices: Path | None = None
     """JSON lines {"query", "choices", "gold"}: does the right choice get the best score?"""
     stride: int | None = None
-    """With --text: tokens between windows; smaller gives each token more context and takes
-    longer. Half the context if not given."""
+    """With --text: tokens between the starts of windows; a smaller one gives each token more
+    context and takes longer. Half the context if not given."""
     batch_size: int = 8
     """Windows computed together."""
     json: bool = False
@@ -82,7 +82,7 @@ def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> None:
 
 
 def judge(loaded: LoadedModel, args: Arguments) -> dict[str, Any]:
-    """Every test that was asked for, by name."""
+    """The result of each test that the flags name."""
     model, tokenizer = loaded.model, loaded.tokenizer
     figures: dict[str, Any] = {}
     if args.dataset:
@@ -132,12 +132,12 @@ def as_figures(judged: Evaluation) -> dict[str, Any]:
 
 
 def short(path: Path) -> str:
-    """The two folders that a checkpoint's file lies in: RUN/CHECKPOINT."""
+    """The two folders that a checkpoint's file is in: RUN/CHECKPOINT."""
     return "/".join(path.parts[-3:-1])
 
 
 def print_tables(results: list[dict[str, Any]]) -> None:
-    """One table per test, a line per model."""
+    """One table per test, one line per model."""
     for test in [key for key in results[0] if key not in ("model", "step")]:
         headings = [name.replace("_", " ") for name in ("step", *results[0][test])]
         table = Table(Column("model", overflow="fold"), *headings, title=test)

@@ -1,6 +1,6 @@
 """Export a trained model for the `transformers` library, in the shape of GPT-2.
 
-uv run commands/export_hf.py runs/quick --output exported
+uv run python commands/export_hf.py runs/quick --output exported
 >>> GPT2LMHeadModel.from_pretrained("exported")
 """
 

@@ -1,7 +1,7 @@
 """Export a trained model as an ONNX graph with the cache as inputs and outputs.
 
 uv sync --extra onnx
-uv run commands/export_onnx.py runs/quick --output model.onnx
+uv run python commands/export_onnx.py runs/quick --output model.onnx
 """
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Write a trained model, samples and the curves of real runs as scripts of the page.
 
-    uv run commands/export_page.py runs/toy
-    uv run commands/export_page.py runs/toy --curves-of learning=runs/toy overfitting=runs/few
+    uv run python commands/export_page.py runs/toy
+    uv run python commands/export_page.py runs/toy --curves-of learning=runs/a overfitting=runs/b
 
 The model must be small (the toy preset is): it travels inside the page.
 """
@@ -33,7 +33,7 @@ def main(
     """Put a trained model into the page.
 
     Args:
-        checkpoint: a run, a checkpoint folder or a .safetensors file; the newest run without.
+        checkpoint: a run, a checkpoint folder or a .safetensors file; without it, the newest run.
         output: the folder of the page's scripts.
         curves_of: NAME=RUN pairs: the runs that Step 7 shows, under the names it uses. Without
             any, the curves stay as they are.

@@ -1,9 +1,9 @@
 """Let a trained model write: continue a prompt, standard input, or what you type.
 
-uv run commands/generate.py --prompt "Once upon a time"
-uv run commands/generate.py runs/quick --preset creative --samples 3
-echo "Once upon a time" | uv run commands/generate.py --json
-uv run commands/generate.py --show-probabilities --prompt "The cat"
+uv run python commands/generate.py --prompt "Once upon a time"
+uv run python commands/generate.py runs/quick --preset creative --samples 3
+echo "Once upon a time" | uv run python commands/generate.py --json
+uv run python commands/generate.py --show-probabilities --prompt "The cat"
 """
 
 if __name__ == "__main__":
@@ -49,7 +49,7 @@ class Arguments(RunArguments):
     top_k: int | None = None
     """Keep the k likeliest tokens."""
     top_p: float | None = None
-    """Keep the fewest tokens that have this probability together."""
+    """Keep the smallest set of likeliest tokens that has this probability."""
     min_p: float | None = None
     """Keep tokens with at least this share of the likeliest one's probability."""
     repetition_penalty: float | None = None
@@ -59,7 +59,7 @@ class Arguments(RunArguments):
     samples: int = 1
     """How many continuations to write, together in one batch."""
     stop: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """End before this string; give it again for another, the first to come counts."""
+    """End before this string; give it again for another: the first to appear counts."""
     show_probabilities: bool = False
     """Show each token of the first sample, its rivals, and what each filter removed."""
     json: bool = False
@@ -67,7 +67,7 @@ class Arguments(RunArguments):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Type of the weights; auto takes the fastest here."""
+    """Type of the weights; auto takes the faster one here."""
 
     def settings(self) -> SamplingSettings:
         """The preset, changed by the flags that were given."""
@@ -97,7 +97,7 @@ def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> None:
 
 
 def describe(loaded: LoadedModel, args: Arguments, settings: SamplingSettings) -> str:
-    """The model and the settings that are not simply left alone."""
+    """The model, and the settings that change its distribution."""
     plain = asdict(SamplingSettings())
     changed = [f"{name} {x}" for name, x in asdict(settings).items() if x != plain[name]]
     return f"{loaded.path}, step {loaded.step}; {args.preset}: {', '.join(changed)}"
@@ -123,10 +123,10 @@ def session(loaded: LoadedModel, args: Arguments, settings: SamplingSettings) ->
 
 
 def answer(loaded: LoadedModel, prompt: str, args: Arguments, settings: SamplingSettings) -> None:
-    """Continue one prompt, and print it as it comes."""
+    """Continue one prompt, and print the text as it is written."""
     ids = encode_prompt(loaded.tokenizer, prompt)
     if len(ids) > loaded.model.config.max_seq_len:
-        note(f"the prompt has {len(ids)} tokens; the model sees its end", style="yellow")
+        note(f"the prompt has {len(ids)} tokens; the model sees only its end", style="yellow")
     first_seed = secrets.randbelow(2**31) if args.seed is None else args.seed
     builders = [TextBuilder(loaded.tokenizer, args.stop) for _ in range(args.samples)]
     seeds = [first_seed + sample for sample in range(args.samples)]

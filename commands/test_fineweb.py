@@ -1,4 +1,7 @@
-"""Does FineWeb work here? What there is, what it looks like, how fast it comes."""
+"""Does FineWeb work here? What is in it, what it looks like, how fast it arrives.
+
+uv run python commands/test_fineweb.py
+"""
 
 if __name__ == "__main__":
     from transformer.machine.interruptions import leave_ctrl_c
@@ -22,7 +25,7 @@ from transformer.data.tokenizer import load_tokenizer
 from transformer.fineweb_dataset import FineWebConfig, FineWebSource
 from transformer.terminal.command_line import plain_console, run
 
-BLOCKS = 3  # are read and timed
+BLOCKS = 3  # to read and time
 MEGABYTE = 1e6
 
 
@@ -99,7 +102,7 @@ def show_sample(console: Console, source: FineWebSource, start: float) -> None:
 
 
 def show_speed(console: Console, source: FineWebSource) -> None:
-    """The same few blocks twice: the second reading must not need the hub."""
+    """Reads the same few blocks twice: the second time must not need the hub."""
     for title in ("first reading", "second reading"):
         before = source.text.counts.copy()
         start, tokens = time.perf_counter(), 0

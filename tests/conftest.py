@@ -22,7 +22,7 @@ pytest_plugins = ["limits"]
 
 for _signal in (signal.SIGINT, signal.SIGHUP):  # programs inherit "ignored" (nohup, a job of a
     if signal.getsignal(_signal) is signal.SIG_IGN:  # script), but not a handler: those that tests
-        signal.signal(_signal, lambda number, frame: None)  # start are to hear them
+        signal.signal(_signal, lambda number, frame: None)  # start must hear them
 
 hypothesis.settings.register_profile("no deadline", deadline=None)  # machines may be busy
 hypothesis.settings.load_profile("no deadline")
@@ -35,7 +35,7 @@ def _seeded() -> None:
 
 @pytest.fixture
 def tmpfs(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """A disk of its own, with 300 kB unless a test asks for more."""
+    """A disk of its own, with 300 kB unless a test requests more."""
     folder = tmp_path / "small"
     folder.mkdir()
     size = getattr(request, "param", "300k")

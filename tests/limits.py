@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-LATER = 15.0  # seconds that the process which started the others gives them to go first
+LATER = 15.0  # seconds that the main process waits longer, so that its workers end first
 
 
 class Watch:

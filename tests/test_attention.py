@@ -85,7 +85,7 @@ def test_a_hook_on_the_weights_selects_the_explicit_path_for_that_call() -> None
 
 
 def test_replacing_the_weights_changes_the_output() -> None:
-    """A tap is no spectator: what the hook returns is what the model goes on with."""
+    """A tap can change the model: it continues with what the hook returns."""
     attention = MultiHeadAttention(ModelConfig(vocab_size=10, d_model=16, n_heads=2))
     x = torch.randn(1, 6, 16)
     attention.weights.register_forward_hook(lambda _module, _args, output: output * 0)

@@ -1,10 +1,13 @@
 import math
 
+import pytest
 import torch
 from scipy.stats import norm
 
+from transformer.block import Block
 from transformer.config import ModelConfig
 from transformer.feed_forward import FeedForward
+from transformer.parts import CLASSIC
 
 CONFIG = ModelConfig(vocab_size=11, d_model=8, n_heads=2, d_ff=12)
 
@@ -31,6 +34,14 @@ def test_every_position_is_computed_alone() -> None:
     assert difference[0, 2] > 0
     difference[0, 2] = 0
     assert difference.count_nonzero() == 0
+
+
+def test_two_thirds_of_a_blocks_parameters_are_here() -> None:
+    block = Block(ModelConfig(vocab_size=11), CLASSIC)
+    here, whole = (
+        sum(p.numel() for p in part.parameters()) for part in (block.feed_forward, block)
+    )
+    assert here / whole == pytest.approx(2 / 3, rel=0.01)
 
 
 def test_the_tap_is_where_the_neurons_fire() -> None:

@@ -23,7 +23,7 @@ from transformer.sampling import SamplingSettings
 @pytest.fixture
 def model(tiny_model: DecoderOnlyTransformer) -> DecoderOnlyTransformer:
     """In float64. Its weights are large, so that the next token depends on the whole text, and
-    its output is turned round: a tied embedding would else repeat the last token for ever."""
+    its output is turned round: otherwise a tied embedding would repeat the last token for ever."""
     for parameter in tiny_model.parameters():
         if parameter.dim() == 2:
             torch.nn.init.normal_(parameter, std=0.3)

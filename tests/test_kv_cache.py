@@ -24,8 +24,8 @@ def test_every_chunking_gives_the_logits_of_one_forward_pass(dtype: torch.dtype)
     expected, tolerance = model(ids), TOLERANCE[dtype]
     cache, calls = KVCache(config, batch_size=2, dtype=dtype), 0
 
-    def go_on_from(start: int) -> None:
-        """All 2^(11 - start) ways to cut what is left, as a tree of next chunks."""
+    def continue_from(start: int) -> None:
+        """All 2^(11 - start) ways to cut the rest, as a tree of next chunks."""
         nonlocal calls
         for end in range(start + 1, 13):
             cache.set_lengths([start, start])  # forget the branch that was tried before
@@ -33,9 +33,9 @@ def test_every_chunking_gives_the_logits_of_one_forward_pass(dtype: torch.dtype)
             torch.testing.assert_close(logits, expected[:, start:end], rtol=0, atol=tolerance)
             assert cache.length == end
             calls += 1
-            go_on_from(end)
+            continue_from(end)
 
-    go_on_from(0)
+    continue_from(0)
     assert calls == 2**12 - 1
 
 

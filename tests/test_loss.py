@@ -1,4 +1,4 @@
-"""The chunked loss against PyTorch's cross-entropy: value, gradients, memory of the idea."""
+"""The chunked loss against PyTorch's cross-entropy: value and gradients."""
 
 import pytest
 import torch
@@ -46,7 +46,7 @@ def test_without_gradients_the_value_is_the_same() -> None:
     torch.testing.assert_close(plain, linear_cross_entropy(hidden, weight, targets).detach())
 
 
-def test_nothing_asked_is_zero_and_has_no_gradient() -> None:
+def test_nothing_scored_is_zero_and_has_no_gradient() -> None:
     hidden, weight, targets = inputs(4, torch.float32)
     loss = linear_cross_entropy(hidden, weight, targets.fill_(IGNORED))
     loss.backward()

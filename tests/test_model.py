@@ -46,7 +46,7 @@ def as_gpt2(model: DecoderOnlyTransformer) -> GPT2LMHeadModel:
 def test_logits_equal_hugging_faces_gpt2(attention: str) -> None:
     config = ModelConfig(101, 48, 4, 3, 96, max_seq_len=24, attention=attention)  # type: ignore[arg-type]
     model = DecoderOnlyTransformer(config).eval()
-    for parameter in model.parameters():  # random biases and norms too, larger than at birth
+    for parameter in model.parameters():  # random biases and norms too, larger than at the start
         torch.nn.init.normal_(parameter, std=0.1)
     ids = torch.randint(101, (3, 24))
     with torch.no_grad():
@@ -126,7 +126,7 @@ def test_dropout_is_off_in_eval_and_acts_once_where_the_docstring_says() -> None
 
 
 def test_the_residual_stream_starts_at_the_same_size_at_any_depth() -> None:
-    """The initialisation accounts for depth: more layers do not write more in sum."""
+    """The initialisation accounts for depth: more blocks do not write more in sum."""
     spread = []
     streams: list[torch.Tensor] = []
     for n_layers in (2, 32):
@@ -137,6 +137,23 @@ def test_the_residual_stream_starts_at_the_same_size_at_any_depth() -> None:
         model(torch.randint(61, (4, 64)))
         spread.append((streams[1] - streams[0]).std().item())
     assert 0.5 < spread[1] / spread[0] < 2
+
+
+@pytest.mark.parametrize(("d_model", "n_heads"), [(128, 4), (256, 4), (768, 12)])
+def test_attention_scores_start_at_the_same_size_at_any_width(d_model: int, n_heads: int) -> None:
+    """With a std of 0.02 they would be D · 0.02²: at D = 128 a sixth of those at D = 768."""
+    torch.manual_seed(0)
+    config = ModelConfig(32, d_model, n_heads, n_layers=1, attention="explicit")
+    attention = DecoderOnlyTransformer(config).blocks[0].attention
+    scores: list[float] = []
+    attention.scores.register_forward_hook(
+        lambda _m, _i, output: scores.append(output.std().item())
+    )
+    x = torch.randn(4, 128, d_model)  # as large as after a LayerNorm
+    attention(x)
+    attention.qkv_projection.weight.data *= 0.02 / (0.5 / d_model**0.5)
+    attention(x)
+    assert scores == pytest.approx([0.25, d_model * 0.02**2], rel=0.1)
 
 
 def test_the_position_table_is_not_a_weight(tiny_model: DecoderOnlyTransformer) -> None:

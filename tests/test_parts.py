@@ -74,7 +74,7 @@ def test_another_output_gives_logits_and_the_loss_of_these(tiny_config: ModelCon
 
 
 class Curious(Block):
-    """A block that notes what it is told beyond the stream."""
+    """A block that notes what it is given besides the stream."""
 
     told: list[Extras]
 

@@ -42,6 +42,7 @@ def test_every_command_is_in_the_readme() -> None:
 
 QUESTIONS = [["interpret", kind] for kind in ("lens", "attention", "induction", "patch", "ablate")]
 COMMANDS = [[path.stem] for path in sorted((ROOT / "commands").glob("*.py"))]
+COMMANDS.remove(["bare_loop"])  # has no flags
 
 
 @pytest.mark.parametrize("words", COMMANDS + QUESTIONS, ids=" ".join)
@@ -62,11 +63,11 @@ def test_every_flag_is_explained(
 
 
 def explanations(text: str) -> dict[str, str]:
-    """Flag → what --help says of it, without its default; the flag stands at the left edge."""
+    """Flag → what --help says of it, without its default; the flag is at the left edge."""
     flags: dict[str, str] = {}
     flag = None
     for line in re.findall(r"^[│ ] (.*?)[│ ]*$", text, flags=re.MULTILINE):
-        if line.startswith("-") and line.strip("-"):
+        if re.match(r"--?\w", line):  # else it may be a rule between two groups
             flag, _, said = line.rstrip().partition("  ")
             flags[flag] = said.strip()
         elif line.startswith(" ") and flag:
@@ -81,6 +82,25 @@ def explanations(text: str) -> dict[str, str]:
 def test_a_flag_without_a_text_would_be_found() -> None:
     help_text = "│ --a INT   One. (default: 1)  │\n│ --b INT   (default: 2)       │\n"
     assert explanations(help_text) == {"--a INT": "One.", "--b INT": ""}
+
+
+def test_the_bare_loop_is_shown_as_it_is() -> None:
+    code = (ROOT / "commands/bare_loop.py").read_text()
+    shown = code[code.index("import torch") :]
+    assert shown in code_blocks(README)
+    assert 25 <= len(shown.splitlines()) <= 40
+
+
+@pytest.mark.slow
+def test_the_bare_loop_learns() -> None:
+    """Shortened to a quarter of its steps, in a process of its own."""
+    code = (ROOT / "commands/bare_loop.py").read_text()
+    short = code.replace("STEPS = 400", "STEPS = 100")
+    words = [sys.executable, "-c", short]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=240)
+    losses = [float(loss) for loss in re.findall(r"loss (\S+),", done.stdout)]
+    assert losses[-1] < losses[0] < 3.5  # 6.9 before the first step
+    assert len(done.stdout.splitlines()[-1].split()) > 20
 
 
 @pytest.mark.slow

@@ -60,7 +60,7 @@ def test_a_rooms_table_names_every_file_in_it(room: Path) -> None:
     assert sorted(table) == sorted(path.name for path in room.glob("[!_]*.py"))
 
 
-def test_what_lies_flat_is_a_step_of_the_road() -> None:
+def test_what_is_flat_is_a_step_of_the_course() -> None:
     """Everything else has a room; the package's own text names each step."""
     flat = {path.name for path in (ROOT / "src/transformer").glob("[!_]*.py")}
     text = (ROOT / "src/transformer/__init__.py").read_text()

@@ -121,7 +121,7 @@ def test_temperature_0_is_the_limit_and_takes_the_first_of_the_best(logits: list
 
 
 @given(any_logits, st.sets(st.integers(0, 29)), st.floats(0.5, 3.0))
-def test_the_repetition_penalty_moves_only_what_was_said(
+def test_the_repetition_penalty_moves_only_tokens_of_the_text(
     logits: list[float], said: set[int], penalty: float
 ) -> None:
     said = {i for i in said if i < len(logits)}
@@ -143,7 +143,7 @@ extreme_logits = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=Fa
     st.one_of(st.none(), st.floats(0.0, 1.0)),
     st.floats(*PENALTIES),
 )
-def test_no_setting_makes_a_distribution_that_is_none(
+def test_every_setting_gives_a_distribution(
     logits: list[float],
     temperature: float,
     top_p: float | None,

@@ -1,8 +1,10 @@
 import math
 
+import pytest
 import torch
 
 from transformer.config import ModelConfig
+from transformer.model import DecoderOnlyTransformer
 from transformer.token_embedding import TokenEmbedding
 
 CONFIG = ModelConfig(vocab_size=11, d_model=16, n_heads=2)
@@ -17,6 +19,17 @@ def test_it_is_the_product_with_one_hot_vectors_times_the_root_of_d() -> None:
             one_hot[b, t, ids[b, t]] = 1.0
     expected = one_hot @ embedding.weight * math.sqrt(16)
     torch.testing.assert_close(embedding(ids), expected, atol=1e-12, rtol=0)
+
+
+def test_vectors_are_as_long_as_the_docstring_says() -> None:
+    torch.manual_seed(0)
+    config = ModelConfig(vocab_size=2_000, n_layers=1)
+    model = DecoderOnlyTransformer(config)
+    rows = model.token_embedding.weight
+    assert rows.norm(dim=-1).mean().item() == pytest.approx(0.32, rel=0.02)
+    vectors = model.token_embedding(torch.arange(2_000))
+    assert vectors.norm(dim=-1).mean().item() == pytest.approx(5.1, rel=0.02)
+    assert model.positions.table.norm(dim=-1).mean().item() == pytest.approx(11.3, rel=0.02)
 
 
 def test_only_the_rows_that_were_looked_up_get_a_gradient() -> None:

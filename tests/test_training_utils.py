@@ -42,7 +42,7 @@ def gradients(model: nn.Module) -> list[Tensor]:
 
 
 def big_batch_gradients(model: DecoderOnlyTransformer, batches: list[Pair]) -> list[Tensor]:
-    """Plain PyTorch: all rows at once, the mean over all asked tokens."""
+    """Plain PyTorch: all rows at once, the mean over all scored tokens."""
     inputs, targets = (torch.cat(parts) for parts in zip(*batches, strict=True))
     model.zero_grad()
     logits = model(inputs).flatten(0, 1)
@@ -51,7 +51,7 @@ def big_batch_gradients(model: DecoderOnlyTransformer, batches: list[Pair]) -> l
 
 
 def unequal(batches: list[Pair]) -> list[Pair]:
-    """Micro-batches that ask for 1, 3, 5, … tokens; the last asks for none."""
+    """Micro-batches with 1, 3, 5, … scored tokens; the last has none."""
     for i, (_, targets) in enumerate(batches):
         targets.view(-1)[2 * i + 1 :] = IGNORED
     batches[-1][1].fill_(IGNORED)

@@ -1,4 +1,4 @@
-"""Small trainings for tests: in this process, or in one that can be killed."""
+"""Small training runs for tests: in this process, or in one that can be killed."""
 
 import importlib.util
 import json
@@ -53,7 +53,7 @@ def start_killable(*args: str) -> BaseProcess:
 
 
 def start_or_resume(runs: Path, name: str, *args: str) -> BaseProcess:
-    """What a person does after a crash: resume if there is something, else start again."""
+    """What a person does after a crash: resume if there is a run, else start again."""
     again = ["--resume"] if (runs / name / "config.json").exists() else ["--overwrite"]
     return start_killable("--runs-dir", str(runs), "--name", name, *args, *again)
 

@@ -19,7 +19,7 @@ from transformer.terminal.command_line import run
 from transformer.training_utils import GradientAccumulator
 
 COUNTS = (1, 16, 32)
-STEPS = 64  # at equal steps; at equal tokens accumulation 16 takes as many
+STEPS = 64  # at equal steps; at equal tokens, this many for accumulation 16
 
 
 def gradient(model: nn.Module, batches: list[Batch]) -> Tensor:
@@ -49,7 +49,7 @@ def main(runs_dir: Path = Path("runs/experiments")) -> None:
     """Train, compare, measure.
 
     Args:
-        runs_dir: where the runs are kept; those that are there are not repeated.
+        runs_dir: where the runs are kept; those already there are not repeated.
     """
     at_equal_tokens = {n: STEPS * 16 // n for n in COUNTS}
     for title, steps in (("tokens", at_equal_tokens), ("steps", dict.fromkeys(COUNTS, STEPS))):

@@ -1,4 +1,4 @@
-"""Overfitting on purpose: 200 stories again and again, against new stories all the time.
+"""Overfitting on purpose: the same 200 stories again and again, against new stories every time.
 
 uv run python benchmarks/experiments/overfitting.py
 """
@@ -20,7 +20,7 @@ def main(runs_dir: Path = Path("runs/experiments")) -> None:
     """Train with few and with endless stories; print what the status said at each evaluation.
 
     Args:
-        runs_dir: where the runs are kept; those that are there are not repeated.
+        runs_dir: where the runs are kept; those already there are not repeated.
     """
     runs = [
         train(runs_dir, "stories-200", *FLAGS, "--stories", "200"),

@@ -1,4 +1,4 @@
-"""What the experiments share: small trainings on toy stories, and a table of how they went."""
+"""What the experiments share: small training runs on toy stories, and a table of the results."""
 
 import statistics
 import subprocess
@@ -21,7 +21,7 @@ SMALL = (
 
 
 def train(runs_dir: Path, name: str, *flags: str) -> RunSummary:
-    """Train with `SMALL` and `flags`, unless that was done before."""
+    """Train with `SMALL` and `flags`, unless that has been done before."""
     if not (runs_dir / name / "latest").exists():
         command = [sys.executable, str(TRAIN), *SMALL, *flags]
         command += ["--runs-dir", str(runs_dir), "--name", name, "--overwrite"]

@@ -17,7 +17,7 @@ def main(runs_dir: Path = Path("runs/experiments")) -> None:
     """Train four times; print the largest gradient of each.
 
     Args:
-        runs_dir: where the runs are kept; those that are there are not repeated.
+        runs_dir: where the runs are kept; those already there are not repeated.
     """
     runs = []
     for rate in ("3e-3", "2e-2"):

@@ -7,16 +7,16 @@
 | 1 | `positional_encoding.py` | How does the model know where a token is? |
 | 2, 3 | `attention.py` | How does a position read from those before it? |
 | 4 | `feed_forward.py` | What does it compute from what it has read? |
-| 5 | `block.py` | How are both joined? |
+| 5 | `block.py` | How are the two joined? |
 | 6 | `model.py` | How do blocks become a language model? |
 | 6 | `loss.py` | How wrong is it? |
 | | `parts.py` | What is built in each place? |
-| 7 | `training_utils.py` | How do small batches make one step; how is it going? |
-| 7 | `fineweb_dataset.py` | How does web text reach the model, and go on where it stopped? |
+| 7 | `training_utils.py` | How do small batches make one step, and how is the run going? |
+| 7 | `fineweb_dataset.py` | How does web text reach the model, and continue where it stopped? |
 | 8 | `generation.py` | How does it write? |
 | 8 | `sampling.py` | Which token comes next? |
 | 8 | `kv_cache.py` | What need not be computed again? |
-| | `errors.py` | What is a person told? |
+| | `errors.py` | What is a person told when something is wrong? |
 
 Everything else has a room: `data/`, `training/`, `runs/`, `evaluation/`, `interpretability/`,
 `terminal/`, `sharing/` and `machine/`. Each opens with a table like this one.

@@ -10,7 +10,7 @@ K is the size of a head.)
 
 Why divide by √K: for queries and keys with independent entries of variance 1, a dot product
 of K terms has variance K. Undivided, one score would tower over the others, softmax would
-saturate, and no gradient would flow through it.
+saturate, and almost no gradient would flow through it.
 
 The *causal mask* removes every key that comes after the query. It is what makes one forward
 pass train T predictions at once without any of them seeing its answer:
@@ -75,7 +75,7 @@ def scaled_dot_product_attention(
         keys, values: (..., S, K); S = T unless a cache supplies earlier positions.
         mask: bool, broadcastable to (..., T, S), True where a query may look; every query
             must be allowed at least one key.
-        on_scores, on_weights: see the scores (before the mask) and the weights go by; what
+        on_scores, on_weights: called with the scores (before the mask) and the weights; what
             they return is used instead. This is where the inside is recorded and replaced.
 
     Returns:
@@ -96,12 +96,12 @@ class MultiHeadAttention(nn.Module):
                                                             │ attention, head by head
         output (T, D) ◀──output_projection── join ◀─────────┘
 
-    One head can look at one mixture of places; several heads look at several at once (the
-    previous token, the subject, the last time this word occurred). `output_projection` lets
-    them write into the residual stream: the sum of what each head writes.
+    One head gathers one mixture of positions; several heads gather several at once (the
+    previous token, the subject, the last time this word occurred). `output_projection` maps
+    each head's result to width D and adds them up: that is what goes into the residual stream.
 
-    The `nn.Identity` modules are taps: places with a name where hooks read or replace what
-    flows by. Scores and weights exist only along the explicit lines; a hook on them takes these.
+    The `nn.Identity` modules are taps: named places where hooks read or replace what passes
+    through. Scores and weights exist only on the explicit path; a hook on either selects it.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -134,7 +134,7 @@ class MultiHeadAttention(nn.Module):
     ) -> Tensor:
         """Causal attention of the last T positions on all S, with scores in float32 at least.
 
-        `mask` is the cache's, for rows that end at different places; None is the plain one.
+        `mask` is the cache's, for rows that end at different places; None is the causal mask.
         """
         if uses_kernel(self.config.attention, queries, self.scores, self.weights):
             return fused_attention(queries, keys, values, mask)  # (B, H, T, K)

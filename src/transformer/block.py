@@ -5,13 +5,14 @@
                                       residual_middle
 
 The *residual stream* is a bus of D wires that runs through all blocks. Nothing overwrites
-it: each sublayer reads a normalised copy and adds what it found. So the final vector is the
-embedding plus everything every sublayer wrote, and the gradient reaches the first block by
-way of the plus signs undiminished.
+it: each sublayer reads a normalised copy and adds its result. So the final vector is the
+embedding plus everything every sublayer wrote. The derivative of x + f(x) is 1 + f′(x): of
+the gradient that reaches the first block, one summand has come through the plus signs alone,
+a product of ones that no sublayer can shrink, however many blocks there are.
 
 LayerNorm is applied before each sublayer (pre-norm), not on the bus: it subtracts the mean of
 the D values, divides by their standard deviation and rescales, so a sublayer sees inputs of
-the same size however much has been added up. Pre-norm trains without the delicate warm-up
+the same size however much has been added up. Pre-norm trains without the careful warm-up
 that the original post-norm order needs.
 
 Sources: He et al., "Deep Residual Learning" (2015); Ba et al., "Layer Normalization" (2016);
@@ -43,7 +44,7 @@ class Extras(NamedTuple):
 
 
 class Sublayers(Protocol):
-    """Of `parts.Parts`, what a block is built from."""
+    """What a block takes from `parts.Parts`."""
 
     @property
     def norm(self) -> Callable[[ModelConfig], nn.Module]: ...
@@ -56,8 +57,8 @@ class Sublayers(Protocol):
 class Block(nn.Module):
     """One pre-LayerNorm transformer block: (B, T, D) -> (B, T, D).
 
-    Dropout acts once on what each sublayer writes. The attention weights themselves are left
-    alone, so that the fused and the explicit path agree in training as well.
+    Dropout acts once on what each sublayer writes. It leaves the attention weights alone, so
+    that the fused and the explicit path agree in training too.
     """
 
     def __init__(self, config: ModelConfig, parts: Sublayers) -> None:

@@ -1,8 +1,8 @@
 """Step 0: the sizes of a model, and the legend of shapes that every file uses.
 
     B  batch          sequences processed together
-    T  positions      tokens in a sequence; of queries, where keys are counted apart
-    S  key positions  those that a query can look at: T, and what a cache holds before them
+    T  positions      tokens in a sequence; the queries, where keys are counted separately
+    S  key positions  what queries can look at: the T positions, and the cached ones before them
     D  d_model        width of the residual stream
     H  n_heads        attention heads
     K  head size      D // H
@@ -46,8 +46,8 @@ class ModelConfig:
     dropout: float = 0.1
     """Share of values set to zero in training, 0 to below 1."""
     attention: AttentionPath = "auto"
-    """"explicit": the hand-written lines, which can be looked into; "fused": PyTorch's kernel;
-    "auto": whichever is faster here. They agree within rounding."""
+    """"explicit": the hand-written lines, which hooks can watch; "fused": PyTorch's kernel;
+    "auto": the one that is faster here. They agree within rounding."""
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "d_model", "n_heads", "n_layers", "d_ff", "max_seq_len"):

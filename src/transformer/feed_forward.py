@@ -5,13 +5,13 @@ the same weights everywhere:
 
     FeedForward(x) = W₂ · GELU(W₁ x + b₁) + b₂        W₁: D -> F,  W₂: F -> D
 
-Each of the F hidden neurons compares x with a pattern (its row of W₁) and, as far as it
-fires, adds a vector (its column of W₂) to the residual stream: a memory of "if you see this,
-write that". Two thirds of a block's parameters sit here.
+Each of the F hidden neurons compares x with a pattern (its row of W₁) and adds a vector (its
+column of W₂) to the residual stream, more of it the more strongly it fires: a memory of "if
+you see this, write that". With F = 4 · D, two thirds of a block's parameters are here.
 
 GELU(z) = z · Φ(z), with Φ the normal distribution function, is a ReLU with a soft corner: it
-passes z on in proportion to the chance that z exceeds a standard normal draw. This is the
-exact form with erf, not the tanh approximation.
+multiplies z by the probability that a standard normal draw is below z. This is the exact
+form with erf, not the tanh approximation.
 
 Sources: Vaswani et al. (2017), section 3.3; Hendrycks and Gimpel, "Gaussian Error Linear
 Units" (2016); Geva et al., "Transformer Feed-Forward Layers Are Key-Value Memories" (2021).

@@ -4,18 +4,20 @@
                           ▲                          │ decode: one position, the rest is cached
                           └──────────────────────────┘
 
-*Prefill* reads the whole prompt at once and fills the cache; it is limited by arithmetic.
-*Decoding* then takes one position at a time and is limited by memory: every weight is read
-once per token, whatever the batch. That is why fewer bytes per weight and more rows per batch
-help decoding, and why time to the first token and time per token are two different figures.
+*Prefill* reads the whole prompt at once and fills the cache: large matrix products, limited by
+arithmetic. *Decoding* then takes one position at a time, and every weight is read once per
+token, however many rows there are. In a large model that reading sets the pace; in one as small
+as ours it is only a part of a token's time (docs/experiments.md). So fewer bytes per weight and
+more rows per batch help decoding, and time to the first token and time per token are two
+different figures.
 
 A text may outgrow the context. Sliding the window by one token would be wrong with a cache:
-a key holds the position that its token had, so after a slide every key would be stale. The
-rule is instead: when the window would exceed max_seq_len, keep its last half, and read that
-half anew from position 0. A window of S tokens is read again after S/2 more, so the cost per
-token stays constant however long the text grows. The window is a function of the length of
-the text alone, hence a text generated in one go equals one continued later, and generation
-without a cache equals generation with it.
+a key holds the position that its token had, so after a slide every key would be out of date.
+The rule is instead: when the window would exceed max_seq_len, keep its last half, and read that
+half again from position 0. That happens once in about max_seq_len / 2 tokens, so the mean cost
+per token does not grow with the text. The window depends on the length of the text alone, so a
+text generated in one go equals one continued later, and generation without a cache equals
+generation with it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,7 +36,7 @@ Seed = int | Sequence[int] | None
 
 
 def window_start(length: int, max_seq_len: int) -> int:
-    """The first position of a text of `length` tokens that the model still looks at.
+    """The first token, in a text of `length` tokens, that the model still looks at.
 
     >>> [window_start(length, max_seq_len=8) for length in (1, 8, 9, 13, 14)]
     [0, 0, 5, 5, 10]
@@ -77,8 +79,8 @@ def pad(texts: Sequence[Sequence[int]], device: torch.device, padding: int = 0) 
 class CachedDecoder:
     """Logits for the next token of texts that grow by one token each between calls.
 
-    With a cache, a token is read once per window, without one at every call; the logits are
-    the same.
+    With a cache each token is read once per window, without one it is read at every call; the
+    logits are the same.
     """
 
     def __init__(self, model: DecoderOnlyTransformer, rows: int, use_cache: bool = True) -> None:
@@ -102,7 +104,7 @@ class CachedDecoder:
     def _read_again(
         self, cache: KVCache, rows: list[int], windows: Sequence[Sequence[int]]
     ) -> None:
-        """Give `rows` the keys and values of their new windows, but for the newest token."""
+        """Give `rows` the keys and values of their new windows, except for the newest token."""
         fresh = self._new_cache(len(rows))
         known = [windows[row][:-1] for row in rows]
         if known[0]:
@@ -116,7 +118,7 @@ class CachedDecoder:
 
 @dataclass(frozen=True)
 class Step:
-    """One token for every row, and how it came about."""
+    """One token for every row, and how it was chosen."""
 
     stages: list[tuple[str, Tensor]]
     """(name, logits (B, V)) after each filter, see `filter_stages`."""
@@ -178,13 +180,13 @@ def generate(
     """Continue each row of `ids` by up to `max_new_tokens` tokens.
 
     Args:
-        ids: (B, T) int64, T >= 1; of more than max_seq_len the model sees the end.
+        ids: (B, T) int64, T >= 1; of more than max_seq_len tokens the model sees the end.
         temperature, top_k, top_p, min_p, repetition_penalty: see `SamplingSettings`.
         seed: a number gives every row the same random numbers, so a prompt's text does not
             depend on its row; a sequence gives each row its own; None is different each time.
-        use_cache: False computes everything anew for each token, to compare with.
-        stop_ids: a row ends with the first of these and repeats it from there on; once all
-            rows have ended, so does generation.
+        use_cache: False computes everything again for each token, for comparison.
+        stop_ids: a row ends with the first of these and repeats it from then on; once all
+            rows have ended, generation ends too.
 
     Returns:
         (B, T + n) ids, n <= max_new_tokens.
@@ -273,5 +275,5 @@ def _generators(seed: Seed, rows: int) -> list[torch.Generator]:
 def _history(
     texts: Sequence[Sequence[int]], settings: SamplingSettings, device: torch.device
 ) -> Tensor | None:
-    """The texts as the repetition penalty wants them, if it is in use."""
+    """The texts as one padded tensor for the repetition penalty, if it is in use."""
     return pad(texts, device, padding=-1) if settings.repetition_penalty != 1.0 else None

@@ -1,21 +1,21 @@
 """Step 8: the KV cache. What generation remembers: keys and values of every position so far.
 
-A new token asks its query of all earlier keys, and those never change: position p only looks
-at positions up to p, so nothing that comes later can alter its key or value. Keeping them
-turns the cost of the next token from a forward pass over T positions into one over a single
-position.
+A new token compares its query with all earlier keys, and those never change: position p only
+looks at positions up to p, so nothing that comes later can alter its key or value. Keeping
+them turns the cost of the next token from a forward pass over T positions into one over a
+single position.
 
-    layer 0   keys   [k0 k1 k2 k3 __ __ __ __]   values [v0 v1 v2 v3 __ __ __ __]
-    layer 1   keys   [k0 k1 k2 k3 __ __ __ __]   values [v0 v1 v2 v3 __ __ __ __]
+    block 0   keys   [k0 k1 k2 k3 __ __ __ __]   values [v0 v1 v2 v3 __ __ __ __]
+    block 1   keys   [k0 k1 k2 k3 __ __ __ __]   values [v0 v1 v2 v3 __ __ __ __]
                                   ▲ length = 4                 max_seq_len = 8 ▲
 
 The buffers are allocated once, for max_seq_len positions: 2 · n_layers · B · max_seq_len · D
-numbers. The cache owns its length, so that nobody has to count positions beside it.
+numbers. The cache keeps its own length, so that no caller has to count positions.
 
 Rows may end at different places ("ragged"). Prompts of different lengths are padded on the
 right and read together; then the cache is told how long each row really is. What the padding
-left behind is never seen: a query only looks up to its own position, and that place has been
-overwritten by then.
+left behind is never seen: a query only looks up to its own position, and by then that place
+has been overwritten.
 
     row 0     [k0 k1 k2 k3 __ __ __ __]  length 4
     row 1     [k0 k1 ×  ×  __ __ __ __]  length 2; the next token overwrites the first ×
@@ -33,7 +33,7 @@ from transformer.errors import UserError
 
 
 class Cache(Protocol):
-    """What a model asks of a cache, in this order; attention sees the layers only.
+    """What a model calls, in this order; attention sees only what `layers` returns.
 
     `KVCache` fills buffers, the cache of sharing/onnx.py grows by concatenation.
     """
@@ -48,7 +48,7 @@ class Cache(Protocol):
 
 
 class KVCache(Cache):
-    """Preallocated keys and values of all layers, filled up to `length` positions.
+    """Preallocated keys and values of all blocks, filled up to `length` positions.
 
     Args:
         config: the model's configuration.
@@ -96,28 +96,28 @@ class KVCache(Cache):
         return keys <= keys[places, None]  # (T, S)
 
     def advance(self, positions: int) -> None:
-        """Called by the model once all its layers have stored `positions` positions."""
+        """Called by the model once all its blocks have stored `positions` positions."""
         self.length += positions
         if self.lengths is not None:
             self.lengths = self.lengths + positions
 
     def row_lengths(self) -> list[int]:
-        """How many positions of each row count."""
+        """How many positions of each row are real, not padding."""
         return [self.length] * self.batch_size if self.lengths is None else self.lengths.tolist()
 
     def set_lengths(self, lengths: Sequence[int]) -> None:
-        """Say how many positions of each row count; what lies beyond will be overwritten."""
+        """Set how many positions of each row are real; the rest will be overwritten."""
         if len(lengths) != self.batch_size or not 0 <= min(lengths) <= max(lengths) <= self.length:
             raise UserError(
                 f"lengths must be {self.batch_size} numbers from 0 to {self.length}, "
                 f"but are {list(lengths)}"
             )
         self.length = max(lengths)
-        alike = min(lengths) == self.length
-        self.lengths = None if alike else torch.tensor(lengths, device=self.keys.device)
+        equal = min(lengths) == self.length
+        self.lengths = None if equal else torch.tensor(lengths, device=self.keys.device)
 
     def replace(self, rows: Sequence[int], fresh: "KVCache") -> None:
-        """Forget `rows` and take those of `fresh`, which has as many, in their place."""
+        """Replace `rows` by the rows of `fresh`, which has as many."""
         self.keys[:, rows] = fresh.keys
         self.values[:, rows] = fresh.values
         lengths = dict(enumerate(self.row_lengths()))
@@ -136,9 +136,9 @@ class KVCache(Cache):
 
 @dataclass
 class LayerCache:
-    """One layer's keys and values (B, H, S, K), with room for the new positions at `places`.
+    """One block's keys and values (B, H, S, K), with room for the new positions at `places`.
 
-    `mask` says what the new queries may see; None stands for the plain causal mask.
+    `mask` says what the new queries may see; None means the plain causal mask.
     """
 
     keys: Tensor
@@ -147,7 +147,7 @@ class LayerCache:
     mask: Tensor | None
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Store (B, H, T, K) keys and values; return all that are there, (B, H, S, K)."""
+        """Store (B, H, T, K) keys and values; return all so far, (B, H, S, K)."""
         for stored, new in ((self.keys, keys), (self.values, values)):
             if isinstance(self.places, slice):
                 stored[:, :, self.places] = new

@@ -1,12 +1,17 @@
-"""Step 6: the loss. How much the model is surprised by the token that really came next, in nats.
+"""Step 6: the loss. How surprised the model is by the token that really came next, in nats.
 
     loss = mean over scored positions of  -log softmax(logits)[target]
 
 A position is *scored* if its target is not -100. `cross_entropy` is that formula. It needs all
 logits at once: with V = 50,281 those of one batch of 8 × 128 positions are 206 MB in float32,
-their softmax as much again, and their gradient too, while the hidden states they come from are
-one megabyte. `linear_cross_entropy` is the same number without holding them. It works on a few
-rows at a time and uses that the gradient is known the moment the softmax is:
+their softmax as much again, and their gradient too, while the hidden states they come from
+(D = 256) are one megabyte:
+
+    >>> 8 * 128 * 50_281 * 4, 8 * 128 * 256 * 4
+    (205950976, 1048576)
+
+`linear_cross_entropy` computes the same number without holding them all. It works on a few rows
+at a time, because as soon as the softmax is known, so is the gradient:
 
     dloss/dlogits = softmax(logits) - onehot(target)
 
@@ -14,14 +19,14 @@ The forward pass computes, chunk by chunk, loss *and* gradient, adds them up and
 logits. The backward pass only multiplies by the incoming gradient.
 
 The softmax is never divided out. With m the largest logit of a row, E = exp(logits - m) and
-s = sum E, a row of the gradient is (E - s · onehot) / s. The factor 1/s belongs to the row, so
-it is applied to the D numbers that a row meets in the matrix products, not to its V own.
+s = sum E, a row of the gradient is (E - s · onehot) / s. The factor 1/s is one number per row, so
+it is applied to the D numbers on the other side of the products, not to the row's V numbers.
 
 Mixed precision. bfloat16 keeps float32's range (8 bits of exponent) with 8 instead of 24 bits
-of precision. Matrix products in it are several times faster where the hardware knows it, and
-autocast runs just these in bf16: weights, their gradients, AdamW's means, LayerNorm and softmax
-stay in float32, because an update a thousand times smaller than its weight would vanish in the
-rounding of bf16. No loss scaling is needed, which float16 with its small range would need.
+of precision. Matrix products in it are much faster where the hardware supports it, and
+autocast runs only these in bf16: weights, their gradients, AdamW's means, LayerNorm and softmax
+stay in float32, because an update a thousand times smaller than its weight would be lost in the
+rounding of bf16. No loss scaling is needed; float16 with its small range would need it.
 """
 
 from collections.abc import Callable
@@ -54,8 +59,8 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 def row_exponentials(logits: Tensor, largest: Tensor) -> tuple[Tensor, Tensor]:
     """exp(logits - largest) (N, V), in the precision of the logits, and its row sums (N, 1).
 
-    The only element-wise work on N · V numbers. Compiled, it is one pass over memory (to write
-    the result over the logits took almost three times as long).
+    The only element-wise work on N · V numbers. Compiled, it is one pass over memory. (Writing
+    the result over the logits was slower: docs/experiments.md.)
     """
     exponentials = torch.exp(logits.to(largest.dtype) - largest)  # (N, V)
     return exponentials.to(logits.dtype), exponentials.sum(dim=-1, keepdim=True)
@@ -167,7 +172,7 @@ class TiedOutput(nn.Module):
 
 
 class LanguageModel(Protocol):
-    """What `LossModule` asks of a model; `DecoderOnlyTransformer` is one."""
+    """What `LossModule` needs of a model; `DecoderOnlyTransformer` is one."""
 
     blocks: nn.ModuleList
 
@@ -192,7 +197,7 @@ class LossModule(nn.Module):
         self._exponentials: Exponentials = row_exponentials
         if compiled:
             # fallback_random: dropout draws PyTorch's own random numbers, the same as without
-            # compilation; those the compiler would generate took three times as long on a CPU.
+            # compilation; the compiler's own were slower on a CPU (docs/experiments.md).
             self._hidden_states = torch.compile(
                 model.hidden_states, dynamic=False, options={"fallback_random": True}
             )
@@ -200,8 +205,8 @@ class LossModule(nn.Module):
 
     def forward(self, ids: Tensor, targets: Tensor) -> Tensor:
         """ids, targets (B, T) int64 -> a scalar."""
-        # Compiled for one shape in training mode; validation runs as written, which spares it
-        # a second compilation.
+        # Compiled for one shape in training mode; validation runs as written, which saves a
+        # second compilation.
         hidden_states = self._hidden_states if self.training else self.model.hidden_states
         with torch.autocast(ids.device.type, torch.bfloat16, enabled=self.bf16):
             return self.model.hidden_loss(hidden_states(ids), targets, self._exponentials)

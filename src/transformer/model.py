@@ -10,7 +10,7 @@
 
 The output projection is the embedding table itself: a token's logit is the dot product of the
 final vector with that token's embedding. That saves V · D parameters (12.9 of 30.5 million in
-the default model). What is built in each place is in parts.py; this file is how it is joined.
+the default model). parts.py says what is built in each place; this file joins the parts.
 
 Sources: Vaswani et al. (2017), section 3.4; Press and Wolf, "Using the Output Embedding to
 Improve Language Models" (2016); Radford et al., GPT-2 (2019), for pre-norm and the scaled
@@ -41,6 +41,8 @@ class DecoderOnlyTransformer(nn.Module):
     >>> model = DecoderOnlyTransformer(ModelConfig(vocab_size=50_281))
     >>> f"{sum(p.numel() for p in model.parameters()):,}"
     '17,611,008'
+    >>> f"{model.token_embedding.weight.numel():,}"  # an untied output would need them again
+    '12,871,936'
     """
 
     token_embedding: nn.Embedding
@@ -63,12 +65,13 @@ class DecoderOnlyTransformer(nn.Module):
     def _initialise(self) -> None:
         """Normal: embeddings with std 0.02, matrices 0.5/√D; biases 0.
 
-        A matrix with a std of 0.02 whatever D is starts a narrow model almost blind: at D = 128
-        attention scores are a sixth of GPT-2's, and heads take longer to find their task.
+        Attention scores start with a std of D · std², so 0.02 at every width would start narrow
+        models almost blind: at D = 128 the scores are a sixth (128/768) of GPT-2's. 0.5/√D
+        starts them at 0.25 whatever D is.
 
-        What writes to the residual stream starts smaller: 2 · n_layers sublayers add to it. Were
-        each to add variance σ², the sum would grow to 2 · n_layers · σ²; dividing their std by
-        √(2 · n_layers) keeps it at σ².
+        What writes to the residual stream starts smaller, because 2 · n_layers sublayers add to
+        it. If each added variance σ², the sum would grow to 2 · n_layers · σ²; dividing their
+        std by √(2 · n_layers) keeps it at σ².
         """
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):
@@ -85,8 +88,7 @@ class DecoderOnlyTransformer(nn.Module):
 
         Args:
             ids: (B, T) int64.
-            cache: what earlier calls have seen; this call's positions follow it and are
-                appended.
+            cache: what earlier calls have read; this call's positions follow and are appended.
 
         Returns:
             (B, T, V).
@@ -114,7 +116,7 @@ class DecoderOnlyTransformer(nn.Module):
         return self.final_norm(x)  # (B, T, D)
 
     def embed(self, ids: Tensor, places: Tensor | slice) -> Tensor:
-        """The residual stream before the first block, of tokens at these places: (B, T, D)."""
+        """The residual stream before the first block, for tokens at these places: (B, T, D)."""
         x = self.positions(self.token_embedding(ids), places)  # (B, T, D)
         return self.dropout(self.embedding(x))
 
@@ -136,12 +138,12 @@ class DecoderOnlyTransformer(nn.Module):
     def hidden_loss(
         self, hidden: Tensor, targets: Tensor, exponentials: Exponentials = row_exponentials
     ) -> Tensor:
-        """The same from the stream after the final norm, (B, T, D)."""
+        """The same loss, from the stream after the final norm, (B, T, D)."""
         table = self.token_embedding.weight
         return self.output.loss(hidden.flatten(0, 1), table, targets.flatten(), exponentials)
 
     def _check(self, ids: Tensor, cache: KVCache | None) -> None:
-        """Values are only looked at on the CPU: elsewhere that would stall the device."""
+        """Values are checked on the CPU only: elsewhere that would stall the device."""
         if ids.dim() != 2 or ids.size(1) == 0:
             raise UserError(f"ids must have shape (B, T) with T >= 1, but have {tuple(ids.shape)}")
         if ids.dtype != torch.int64:

@@ -4,13 +4,13 @@
                                      │
                                      └─ norm ─ attention ─ + ─ norm ─ feed_forward ─ +
 
-`CLASSIC` is the model of this folder's files, and they know no other. Another attention, say,
-is a function of the configuration that returns a module:
+`CLASSIC` is the model built from this folder's files, the only one they know. Another
+attention, for example, is a function of the configuration that returns a module:
 
     parts = replace(CLASSIC, attention=MyAttention)
     model = DecoderOnlyTransformer(config, parts)
 
-Shapes are the classic ones in every place; what a part does between them is its own affair.
+A part keeps the classic shapes of its place; what it computes between them is up to it.
 """
 
 from collections.abc import Callable
@@ -35,11 +35,11 @@ class Parts:
     """Each field builds what is in one place of the model."""
 
     embedding: Part = TokenEmbedding
-    """`(ids)` -> (B, T, D). Its `weight` (V, D) is handed to `output`."""
+    """`(ids)` -> (B, T, D). Its `weight` (V, D) is passed to `output`."""
     positions: Part = SinusoidalPositions
-    """`(x, places)`: x (B, T, D) with what says where each token is."""
+    """`(x, places)` -> (B, T, D): x with the position of each token worked in."""
     norm: Part = layer_norm
-    """`(x)` -> the same shape, each vector brought to one size."""
+    """`(x)` -> the same shape, each vector scaled to a fixed size."""
     attention: Part = MultiHeadAttention
     """`(x, cache)` -> (B, T, D)."""
     feed_forward: Part = FeedForward

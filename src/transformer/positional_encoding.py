@@ -53,9 +53,9 @@ def sinusoidal_encoding(length: int, d_model: int) -> Tensor:
 
 
 class SinusoidalPositions(nn.Module):
-    """Adds the table's rows to what stands at these places; there is nothing to learn.
+    """Adds to each vector the table's row for its place; there is nothing to learn.
 
-    `places` is a slice, the same positions for every row of a batch, or (B, T) of them.
+    `places` is a slice (the same positions for every row of a batch) or a (B, T) tensor.
     """
 
     table: Tensor

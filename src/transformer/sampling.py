@@ -1,17 +1,17 @@
 """Step 8: sampling. From logits to the next token: one pipeline of filters, then one draw.
 
 The model gives a score to each of V tokens. Taking the best one every time (greedy) is
-repeatable and soon goes round in circles; drawing from softmax(logits) as it stands is lively
-and now and then picks one of the many thousand tokens that are each almost impossible, after
-which the text is off the rails. Everything here lies between the two:
+repeatable and tends to go round in circles. Drawing from softmax(logits) itself is varied, but
+now and then picks one of the thousands of tokens that are each almost impossible, and then the
+text goes off the rails. Everything here is between the two:
 
     logits ─▶ repetition penalty ─▶ temperature ─▶ top-k ─▶ top-p ─▶ min-p ─▶ softmax ─▶ draw
 
-    repetition penalty  what was already said becomes less likely
+    repetition penalty  tokens of the text so far become less likely
     temperature τ       logits / τ: below 1 the likely becomes likelier, above 1 less so;
-                        0 stands for the limit, all probability on the best token
+                        0 means the limit, all probability on the best token
     top-k               the k most likely tokens stay
-    top-p (nucleus)     the most likely tokens stay, as few as reach probability p together:
+    top-p (nucleus)     the smallest set of most likely tokens that has probability p stays:
                         a few where the model is sure, many where it is not
     min-p               tokens with at least min-p times the best one's probability stay
 
@@ -33,7 +33,7 @@ from torch import Tensor
 from transformer.errors import UserError
 
 REMOVED = float("-inf")
-PENALTIES = 0.01, 100.0  # beyond, nothing is left of what the model thinks
+PENALTIES = 0.01, 100.0  # outside these, nothing is left of the model's own distribution
 FIRST_LOOK = 1024  # tokens sorted before all V are: the nucleus is rarely larger
 
 
@@ -54,11 +54,11 @@ class SamplingSettings:
     min_p: float | None = None
     """Keep tokens at least this many times as likely as the best."""
     repetition_penalty: float = 1.0
-    """Above 1: tokens of the text so far lose; 1.1 is gentle, 1.5 strong."""
+    """Above 1, tokens of the text so far become less likely; 1.1 is gentle, 1.5 strong."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.temperature < math.inf:  # false for NaN as well
-            raise UserError(f"temperature must be 0 or a positive number, is {self.temperature}")
+            raise UserError(f"temperature must be 0 or positive, but is {self.temperature}")
         if self.top_k is not None and self.top_k < 1:
             raise UserError(f"top_k must be at least 1, but is {self.top_k}; leave it out for all")
         if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
@@ -95,7 +95,7 @@ def next_token_distribution(
 
     Args:
         logits: (B, V).
-        history: (B, T) ids that the repetition penalty counts as said; negative ids are
+        history: (B, T) ids of the text so far, for the repetition penalty; negative ids are
             padding. The other arguments are those of `SamplingSettings`.
 
     Returns:
@@ -114,9 +114,9 @@ def next_token_distribution(
 def filter_stages(
     logits: Tensor, settings: SamplingSettings, history: Tensor | None = None
 ) -> list[tuple[str, Tensor]]:
-    """The pipeline, with every station on show: (name, logits after it), "model" first.
+    """The pipeline stage by stage: (name, logits after it), "model" first.
 
-    Stations that would change nothing are left out.
+    Stages that would change nothing are left out.
 
     Raises:
         UserError: a row of the logits has no finite maximum (NaN, or nothing to choose).
@@ -161,16 +161,16 @@ def penalise_repetition(logits: Tensor, history: Tensor, penalty: float) -> Tens
 
 
 def keep_greedy(logits: Tensor) -> Tensor:
-    """Only the largest logit stays, of equal ones that with the lowest id."""
+    """Only the largest logit stays; of equal ones, the one with the lowest id."""
     best = logits.argmax(dim=-1, keepdim=True)  # (B, 1), the first maximum
     return torch.full_like(logits, REMOVED).scatter(-1, best, 0.0)
 
 
 def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
-    """logits / τ, moved so that the largest is 0: a tiny τ then cannot make infinities.
+    """logits / τ, moved so that the largest is 0: a tiny τ then cannot make it infinite.
 
-    Of a τ that the type of the logits cannot hold, the nearest that it can is taken; else it
-    would be rounded to 0 or infinity, and 0 / 0 is no number.
+    A τ that the type of the logits cannot hold is replaced by the nearest that it can: rounded
+    to 0 it would give 0 / 0, which is not a number.
     """
     type_ = torch.finfo(logits.dtype)
     held = min(max(temperature, type_.tiny), type_.max)
@@ -178,7 +178,7 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
-    """Exactly the k largest stay; of equal logits those with lower ids."""
+    """Exactly the k largest stay; of equal logits, those with lower ids."""
     largest = logits.topk(min(k, logits.size(-1))).values  # (B, k), sorted
     threshold = largest[:, -1:]  # (B, 1)
     return _keep_from(threshold, (largest == threshold).sum(dim=-1), logits)
@@ -187,9 +187,9 @@ def keep_top_k(logits: Tensor, k: int) -> Tensor:
 def keep_top_p(logits: Tensor, p: float) -> Tensor:
     """The smallest set of most likely tokens whose probabilities sum to p or more stays.
 
-    A token stays if those before it, from the most likely down, have not reached p yet; so
-    the first always does. "Reached" allows for the rounding of softmax: without that,
-    probabilities 0.5, 0.3, 0.2 and p = 0.8 would keep two or three tokens by accident.
+    From the most likely down, a token stays if those before it have not reached p yet; so the
+    first always does. "Reached" allows for the rounding of softmax: without that, with
+    probabilities 0.5, 0.3, 0.2 and p = 0.8, chance would decide between two and three tokens.
     """
     V = logits.size(-1)
     total = logits.logsumexp(dim=-1, keepdim=True)  # (B, 1)
@@ -206,13 +206,13 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
 
 
 def keep_min_p(logits: Tensor, min_p: float) -> Tensor:
-    """Tokens with probability ≥ min_p · (that of the best) stay: a bound on logit differences."""
+    """Tokens at least `min_p` times as likely as the best stay: a bound on logit differences."""
     threshold = logits.amax(dim=-1, keepdim=True) + math.log(min_p)  # (B, 1)
     return logits.masked_fill(logits < threshold, REMOVED)
 
 
 def _keep_from(threshold: Tensor, ties: Tensor, logits: Tensor) -> Tensor:
-    """Logits above `threshold` (B, 1) stay, and of those equal to it the first `ties` (B,)."""
+    """Logits above `threshold` (B, 1) stay, and the first `ties` (B,) of those equal to it."""
     kept = logits >= threshold  # (B, V)
     rows, ids = (logits == threshold).nonzero(as_tuple=True)  # row by row, in order of id
     order = torch.arange(len(rows), device=rows.device) - torch.searchsorted(rows, rows)
@@ -228,7 +228,7 @@ def draw(probabilities: Tensor, generators: Sequence[torch.Generator]) -> Tensor
                      0               ▲ u             1      the row's token is b
 
     Each row takes one uniform number u from its own generator, so that a row's text does not
-    depend on its neighbours. Generators live on the CPU: a seed means the same everywhere.
+    depend on its neighbours. The generators are on the CPU: a seed means the same everywhere.
     """
     uniform = torch.stack([torch.rand(1, generator=g, dtype=torch.float64) for g in generators])
     cumulative = probabilities.cumsum(dim=-1, dtype=torch.float64)  # (B, V)

@@ -1,13 +1,14 @@
-"""Step 1: token embeddings. A token's number says nothing; its vector is what the model knows.
+"""Step 1: token embeddings. A token's id says nothing; its vector is what the model knows of it.
 
     ids (B, T) ──▶ table (V, D) ──▶ row ids[b, t], times √D ──▶ (B, T, D)
 
-Looking up row i is the product of the table with a vector that is 1 at i and 0 elsewhere, so
-the table is learned like any other matrix: the rows of a step's tokens get a gradient.
+Looking up row i is multiplying the table by a vector that is 1 at i and 0 elsewhere, so the
+table is learned like any other matrix: as input, the rows of a step's tokens get a gradient.
 
-Why √D: the same table is also the output projection (model.py), and there its rows must be
-short, about 0.02 a number, so that untrained logits are near 0. As input such a vector would
-drown in the positions, whose numbers are sines and cosines; the factor brings it near to them.
+Why √D: one table has two tasks (model.py). As the output projection its rows must be short, so
+that untrained logits are near 0: its entries start at about 0.02, a row at length 0.02 · √D. As
+input a row must be long: with length 0.32 at D = 256 it would be lost in the position added to it,
+whose length is √(D/2) = 11.3. The factor √D brings it to 0.02 · D = 5.1.
 
 Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.4.
 """

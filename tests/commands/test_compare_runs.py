@@ -1,4 +1,4 @@
-"""commands/compare_runs.py and --tensorboard, on runs that have taken place."""
+"""commands/compare_runs.py and --tensorboard, on finished runs."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def _in_a_wide_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def write_run(name: str, losses: list[float], tokens_per_second: float) -> None:
-    """A run of these losses, with 1,000 tokens a step, evaluated after every other step."""
+    """A run of these losses, with 1,000 tokens per step, evaluated after every other step."""
     run = Path("runs", name)
     run.mkdir(parents=True)
     config = {"training": {"dataset": "text"}, "parameters": 1_234_567}
@@ -45,7 +45,7 @@ def rows(output: str) -> dict[str, list[str]]:
 
 
 def ends_at(path: Path, color: tuple[int, int, int]) -> list[float]:
-    """For both halves of a picture: where the lowest part of a curve ends, from 0 to 1."""
+    """For both halves of a picture, where the lowest part of a curve ends, from 0 to 1."""
     picture = (imread(path)[..., :3] * 255).round()
     close = abs(picture - color).max(-1) < 8  # (height, width)
     lower = close[int(0.6 * len(close)) :]
@@ -55,7 +55,7 @@ def ends_at(path: Path, color: tuple[int, int, int]) -> list[float]:
     ]
 
 
-def test_runs_are_listed_with_what_they_came_to(capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_are_listed_with_their_results(capsys: pytest.CaptureFixture[str]) -> None:
     write_text(Path("text.txt"))
     train(*FLAGS, "--steps", "10", "--name", "longer")
     train(*FLAGS, "--steps", "4", "--eval-every", "9", "--name", "shorter")
@@ -101,7 +101,7 @@ def test_a_run_that_is_not_there_is_named() -> None:
 
 
 def damage(name: str, file: str, content: str) -> None:
-    """A run of which one file holds something else."""
+    """A run in which one file holds something else."""
     write_run(name, [4.0, 3.4], 100.0)
     Path("runs", name, file).write_text(content)
 
@@ -156,7 +156,7 @@ def test_an_output_that_cannot_be_drawn_is_refused_at_once(
 
 @pytest.mark.filterwarnings("error")
 def test_names_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    """No mathematics, no markup, no line that is hidden for its underscore, no warnings."""
+    """No mathematics, no markup, no line hidden because of its underscore, no warnings."""
     names = (r"cost$\frac$", "[bold]x", ":smile:", "_hidden", "日本")
     for name in names:
         write_run(name, [4.0, 3.4, 2.9, 2.5], 100.0)

@@ -1,4 +1,4 @@
-"""generate, evaluate, compare_sampling and the exports as a person meets them."""
+"""generate, evaluate, compare_sampling and the exports as a person uses them."""
 
 import io
 import json
@@ -64,11 +64,11 @@ class Pipe(io.StringIO):
     """Standard input that is not a terminal."""
 
     def reconfigure(self, **_: Any) -> None:
-        """As a real text channel has."""
+        """As a real text stream has."""
 
 
 @pytest.fixture(autouse=True)
-def _channels(monkeypatch: pytest.MonkeyPatch) -> None:
+def _streams(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", Pipe("from a pipe\n"))
 
 
@@ -113,7 +113,7 @@ def test_stop_and_probabilities(model_file: Path, capsys: pytest.CaptureFixture[
     assert out.rstrip().endswith(text[:4])
 
 
-def test_the_help_tells_the_presets_true_values() -> None:
+def test_the_help_gives_the_presets_true_values() -> None:
     said = load("generate").__file__
     text = " ".join(Path(str(said)).read_text().split())
     for name, values in PRESETS.items():
@@ -147,7 +147,7 @@ def test_bad_flags_end_in_one_message(
 
 def test_a_long_prompt_is_mentioned(model_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("generate", model_file, "--prompt", "a" * 100, "--max-new-tokens", "2") == 0
-    assert "the model sees its end" in capsys.readouterr().err
+    assert "the model sees only its end" in capsys.readouterr().err
 
 
 def test_evaluate_judges_several_models(
@@ -191,7 +191,7 @@ def test_export_hf_writes_the_folder(model_file: Path, tmp_path: Path) -> None:
 
 
 def appears(terminal: int, wanted: bytes, limit: float) -> bool:
-    """Whether the terminal shows `wanted` within so many seconds."""
+    """Whether the terminal shows `wanted` within this many seconds."""
     seen, end = b"", time.monotonic() + limit
     while wanted not in seen and time.monotonic() < end:
         if select.select([terminal], [], [], 1.0)[0]:

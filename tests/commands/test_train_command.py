@@ -1,4 +1,4 @@
-"""commands/train.py: what it writes, and what it says to mistakes."""
+"""commands/train.py: what it writes, and what it says about mistakes."""
 
 import json
 import os
@@ -72,8 +72,8 @@ def test_a_run_writes_what_the_contract_says() -> None:
     assert (saved["precision"], saved["compile"], saved["device"]) == ("fp32", "off", "cpu")
 
 
-def test_more_steps_later_equal_fewer_interruptions() -> None:
-    """Saved by SIGTERM somewhere, resumed: the same run, and the learning rate goes on."""
+def test_a_run_that_is_stopped_and_resumed_is_the_same_run() -> None:
+    """Stopped by SIGTERM at some step: when it is resumed, the learning rate continues."""
     train(*FLAGS, "--steps", "40", "--name", "whole")
     process = start_killable(*FLAGS, "--steps", "40", "--name", "stopped")
     end = time.monotonic() + LIMIT
@@ -89,7 +89,7 @@ def test_more_steps_later_equal_fewer_interruptions() -> None:
 
 
 def test_a_run_from_before_a_flag_existed_is_resumed() -> None:
-    """All fields that have their default are taken out of config.json, as if they came later."""
+    """All fields that have their default are taken out of config.json, as if added later."""
     train(*FLAGS, "--steps", "6", "--name", "whole")
     run = Path(shutil.copytree("runs/whole", "runs/older"))
     shutil.rmtree(run / "checkpoint-00000006")  # stopped after step 3
@@ -250,7 +250,7 @@ def test_what_comes_next_can_be_pasted_into_a_shell(capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
-def test_a_closed_terminal_saves_the_training() -> None:
+def test_a_closed_terminal_saves_the_run() -> None:
     process = start_killable(*FLAGS, "--steps", "100000", "--name", "hung")
     end = time.monotonic() + LIMIT
     while not Path("runs/hung/metrics.jsonl").exists() or not metrics(Path("runs/hung")):

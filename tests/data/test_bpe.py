@@ -130,7 +130,7 @@ def test_training_reads_no_further_than_it_needs() -> None:
     assert list(first_bytes(["abc", "de"], 3)) == ["abc"]
 
 
-def test_end_of_text_is_never_learnt() -> None:
+def test_end_of_text_is_never_learned() -> None:
     tokenizer = train_bpe(["<|endoftext|> " * 500], 267)
     assert tokenizer.end_of_text not in tokenizer.encode("<|endoftext|>")
 

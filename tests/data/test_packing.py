@@ -39,14 +39,14 @@ def test_documents_come_back_from_a_block(documents: list[list[int]]) -> None:
 
 @given(n_tokens=st.integers(2, 60), seq_length=st.integers(1, 20))
 def test_every_token_but_the_first_is_a_target_once(n_tokens: int, seq_length: int) -> None:
-    block = np.arange(100, 100 + n_tokens, dtype=np.uint16)  # a token tells its place
+    block = np.arange(100, 100 + n_tokens, dtype=np.uint16)  # each token is its own place
     n_windows = count_windows(n_tokens, seq_length)
     inputs, targets = windows(block, range(n_windows), seq_length)
     assert inputs.shape == targets.shape == (n_windows, seq_length)
-    asked = targets != IGNORED
-    assert sorted(targets[asked]) == list(range(101, 100 + n_tokens))
-    np.testing.assert_array_equal(inputs[asked] + 1, targets[asked])  # the successor
-    if n_tokens > seq_length:  # nothing is filled up: each input is what stands there
+    scored = targets != IGNORED
+    assert sorted(targets[scored]) == list(range(101, 100 + n_tokens))
+    np.testing.assert_array_equal(inputs[scored] + 1, targets[scored])  # the successor
+    if n_tokens > seq_length:  # no padding: each input is the token at its place
         np.testing.assert_array_equal(np.diff(inputs), 1)
     else:
         assert set(inputs[0, n_tokens - 1 :]) <= {100, 99 + n_tokens}
@@ -61,7 +61,7 @@ def test_the_last_window_is_moved_back() -> None:
     assert targets.tolist() == [[5, 6, 7, 8]]
 
 
-def test_windows_do_not_depend_on_their_company() -> None:
+def test_windows_do_not_depend_on_each_other() -> None:
     block = np.random.default_rng(0).integers(0, 99, 1000).astype(np.uint16)
     n_windows = count_windows(len(block), 7)
     inputs, targets = windows(block, range(n_windows), 7)

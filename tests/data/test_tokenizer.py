@@ -1,4 +1,4 @@
-"""Tokenizers: published ids, a brute-force twin, round trips, and files from strangers."""
+"""Tokenizers: published ids, a brute-force twin, round trips, and untrusted files."""
 
 import json
 from itertools import pairwise
@@ -36,7 +36,7 @@ PUBLISHED = {
 RELEASED = regex.compile(
     r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 )
-# Characters that stand next to each other in no list: letters, digits, marks, spaces, emoji …
+# Characters of many kinds, mixed: letters, digits, marks, spaces, emoji …
 # (not U+001C … U+001F, which Python's \s counts as space and Unicode does not).
 EDGES = st.text(
     st.sampled_from("a b'stZé9٣½\n\t\r\0\x7f\u00a0\u3000\u200d😀ß字\u0301.,#_-"), max_size=40
@@ -45,23 +45,31 @@ ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
 
 
 def brute_force(ranks: dict[bytes, int], text: str) -> list[int]:
-    """Merge the adjacent pair of lowest rank until none is left, scanning anew each time."""
-    ids = []
-    for piece in RELEASED.findall(text):
-        parts = [bytes([byte]) for byte in piece.encode()]
-        while True:
-            pairs = [ranks.get(a + b, 10**9) for a, b in pairwise(parts)]
-            if not pairs or min(pairs) == 10**9:
-                break
-            at = pairs.index(min(pairs))
-            parts[at : at + 2] = [parts[at] + parts[at + 1]]
-        ids += [ranks[part] for part in parts]
-    return ids
+    """Merge the adjacent pair of lowest rank until none is left, scanning again each time."""
+    return [ranks[part] for piece in RELEASED.findall(text) for part in merges(ranks, piece)[-1]]
+
+
+def merges(ranks: dict[bytes, int], piece: str) -> list[list[bytes]]:
+    """The parts of one piece, at first and after each merge."""
+    parts = [bytes([byte]) for byte in piece.encode()]
+    stages = [parts]
+    while True:
+        pairs = [ranks.get(a + b, 10**9) for a, b in pairwise(parts)]
+        if not pairs or min(pairs) == 10**9:
+            return stages
+        at = pairs.index(min(pairs))
+        parts = [*parts[:at], parts[at] + parts[at + 1], *parts[at + 2 :]]
+        stages.append(parts)
 
 
 @pytest.mark.parametrize("text", PUBLISHED)
 def test_p50k_base_gives_the_published_ids(text: str) -> None:
     assert P50K.encode(text) == PUBLISHED[text]
+
+
+def test_the_merges_of_unhappy_are_those_that_the_docstring_shows() -> None:
+    stages = [b" ".join(parts).decode() for parts in merges(P50K.ranks, "unhappy")]
+    assert " -> ".join(stages) in str(module.__doc__)
 
 
 def test_p50k_base_has_the_published_size() -> None:
@@ -123,7 +131,7 @@ def test_an_id_outside_the_vocabulary_is_named(bad: int) -> None:
         SMALL.decode([5, bad])
 
 
-def test_rank_files_are_read_and_written_alike() -> None:
+def test_a_rank_file_that_is_written_is_read_back() -> None:
     assert parse_ranks(format_ranks(P50K.ranks)) == P50K.ranks
 
 
@@ -135,7 +143,7 @@ def test_a_changed_rank_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 @pytest.mark.parametrize("tokenizer", [P50K, SMALL], ids=["p50k", "bpe"])
-def test_a_tokenizer_travels(tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_a_saved_tokenizer_is_the_same_tokenizer(tokenizer: Tokenizer, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     tokenizer.save(tmp_path / "run" / "tokenizer.json")
     metadata = {"tokenizer": json.dumps(tokenizer.to_metadata())}
@@ -197,7 +205,7 @@ def test_a_table_without_a_byte_is_refused() -> None:
         Tokenizer("bpe", "no A", ranks, SMALL.end_of_text)
 
 
-def test_what_is_no_tokenizer_is_refused(tmp_path: Path) -> None:
+def test_what_is_not_a_tokenizer_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.json").write_text("once upon a time")
     (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "deep.json").write_text("[" * 100_000)

@@ -22,7 +22,7 @@ TOKENIZER = Tokenizer("bpe", "test", RANKS, end_of_text=258)
 
 def unigram_model(probabilities: torch.Tensor, max_seq_len: int = 8) -> DecoderOnlyTransformer:
     """A transformer that gives token i the probability p_i whatever came before: the final
-    norm ignores its input and points along an axis on which token i stands at ln p_i."""
+    norm ignores its input and points along an axis on which token i is at ln p_i."""
     config = ModelConfig(
         len(probabilities), d_model=4, n_heads=1, n_layers=1, d_ff=4, max_seq_len=max_seq_len
     )
@@ -123,10 +123,10 @@ def test_a_source_is_weighted_by_tokens() -> None:
     targets = torch.cat(
         [b.targets.flatten() for b in TwoBatches().validation_batches(batch_size=3)]
     )
-    asked = targets[targets != IGNORED]
+    scored = targets[targets != IGNORED]
     found = evaluate(unigram_model(p), TwoBatches())
-    assert found.tokens == len(asked) == 20
-    assert found.loss == pytest.approx(-p.log()[asked].mean().item(), rel=1e-12)
+    assert found.tokens == len(scored) == 20
+    assert found.loss == pytest.approx(-p.log()[scored].mean().item(), rel=1e-12)
 
 
 def test_scores_say_which_targets_were_the_first_choice() -> None:

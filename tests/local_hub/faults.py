@@ -1,4 +1,4 @@
-"""What can go wrong between a hub and its client, to be ordered from a `LocalHub`."""
+"""What can go wrong between a hub and its client, on demand from a `LocalHub`."""
 
 import re
 import threading

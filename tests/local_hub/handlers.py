@@ -110,18 +110,18 @@ class HubHandler(Handler):
     def do_HEAD(self) -> None:
         self.do_GET()
 
-    def answer(self, kind: str, asked: dict[str, str]) -> None:
-        repository = self.hub.repositories.get(asked["repo"])
+    def answer(self, kind: str, wanted: dict[str, str]) -> None:
+        repository = self.hub.repositories.get(wanted["repo"])
         if repository is None:
             self.send_error_code(kind, 401, "RepoNotFound", "Repository not found")
-        elif asked["revision"] and not repository.has(asked["revision"]):
+        elif wanted["revision"] and not repository.has(wanted["revision"]):
             self.send_error_code(kind, 404, "RevisionNotFound", "Invalid rev id")
         elif kind == "info":
             self.send_json("info", repository.info())
         elif kind == "tree":
-            self.send_tree(repository, asked["path"])
+            self.send_tree(repository, wanted["path"])
         else:
-            self.send_file(repository, asked["path"])
+            self.send_file(repository, wanted["path"])
 
     def send_tree(self, repository: Repository, path: str) -> None:
         query = parse_qs(urlsplit(self.path).query)
@@ -172,17 +172,17 @@ class BytesHandler(Handler):
 
 
 def send_bytes(handler: Handler, file: Path, headers: dict[str, str]) -> None:
-    """A file or the range of it that was asked for, with the fault that waits for it."""
+    """A file or the requested range of it, with the fault that waits for it."""
     kind = "head" if handler.command == "HEAD" else "range"
     fault = handler.hub.faults.next(kind)
     if handler.fail_without_body(kind, fault):
         return
     size = file.stat().st_size
-    asked = re.fullmatch(r"bytes=(\d+)-(\d*)", handler.headers.get("Range", ""))
-    if asked is None or (fault and fault.kind == "ignore_range"):
+    wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", handler.headers.get("Range", ""))
+    if wanted is None or (fault and fault.kind == "ignore_range"):
         start, end, status = 0, size, 200
     else:
-        start, end, status = int(asked[1]), min(size, int(asked[2] or size - 1) + 1), 206
+        start, end, status = int(wanted[1]), min(size, int(wanted[2] or size - 1) + 1), 206
         handler.start = start
         headers = {**headers, "Content-Range": f"bytes {start}-{end - 1}/{size}"}
     with file.open("rb") as stream:

@@ -1,7 +1,7 @@
 """The two servers of a local hub: the one that knows the repositories, and the one with the bytes.
 
 The real hub answers a request for a large file with a redirect (302) to another host, so the
-bytes here come from a second port. Both count what they were asked for.
+bytes here come from a second port. Both count their requests.
 """
 
 import socket
@@ -139,7 +139,7 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is part of the game."""
+        """Clients may hang up."""
 
     def close_connections(self) -> None:
         for connection in list(self._connections):

@@ -1,4 +1,4 @@
-"""What is only faster gives what the plain lines give, and is taken where its rule says."""
+"""Each fast twin gives what the plain lines give, and is taken where its rule says."""
 
 import pytest
 import torch

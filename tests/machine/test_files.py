@@ -35,7 +35,7 @@ def model(width: int = 16) -> DecoderOnlyTransformer:
 
 
 def leave(folder: Path, free: int) -> Path:
-    """Fill a disk up to so many bytes."""
+    """Fill a disk until only this many bytes are free."""
     ballast = folder / "ballast"
     ballast.write_bytes(bytes(shutil.disk_usage(folder).free - free))
     return ballast
@@ -51,7 +51,7 @@ def test_a_temporary_file_is_abandoned_when_its_process_has_ended() -> None:
 
 @contextmanager
 def file_size_limit(size: int) -> Iterator[None]:
-    """`ulimit -f`: what also a machine without a small disk refuses."""
+    """`ulimit -f`: a refusal for which no small disk is needed."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -71,7 +71,7 @@ def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path: Path, kind: str
     }
     with (
         file_size_limit(1000),
-        pytest.raises(UserError, match=r"cannot write .*file: files may not become so large"),
+        pytest.raises(UserError, match=r"cannot write .*file: files may not become this large"),
         written_whole(path) as temporary,
     ):
         writers[kind](temporary)
@@ -114,7 +114,7 @@ def test_a_folder_is_replaced_file_by_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tmpfs", ["2m"], indirect=True)
-def test_a_training_goes_on_when_there_is_room_again(tmpfs: Path) -> None:
+def test_training_continues_when_there_is_room_again(tmpfs: Path) -> None:
     runs = ("--runs-dir", str(tmpfs), "--keep", "1")
     assert train(*TOY, *runs, "--steps", "6") == 0
     ballast = leave(tmpfs, 60_000)
@@ -154,7 +154,7 @@ def test_an_export_replaces_nothing_but_an_export(tmp_path: Path) -> None:
     command = load_command("export_hf")
     files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     for target in (run, run / "checkpoint-00000003", hub, lone, run / "config.json"):
-        with pytest.raises(UserError, match=r"is not of such an export|is a file"):
+        with pytest.raises(UserError, match=r"is not from such an export|is a file"):
             command.main(command.Arguments(run=run, output=target))
     command = load_command("export_onnx")
     for target in (run / "checkpoint-00000003" / "model.safetensors", run):

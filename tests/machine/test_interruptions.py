@@ -78,7 +78,7 @@ def test_the_first_signal_is_answered_at_once(capfd: pytest.CaptureFixture[str])
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
-def test_a_closed_terminal_saves_and_nohup_goes_on(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_closed_terminal_saves_and_nohup_continues(capfd: pytest.CaptureFixture[str]) -> None:
     with StopRequest() as stop:
         os.kill(os.getpid(), signal.SIGHUP)
         assert stop.requested

@@ -54,7 +54,7 @@ def written(tmp_path: Path) -> Checkpoints:
     return checkpoints
 
 
-def test_training_goes_on_bit_for_bit(written: Checkpoints) -> None:
+def test_training_continues_bit_for_bit(written: Checkpoints) -> None:
     snapshot, _ = written.read(2)
     model, optimizer = trained(0)
     restore(model, optimizer, snapshot)
@@ -182,7 +182,7 @@ def test_a_full_disk_leaves_the_old_checkpoints(
     assert not list(written.run.glob(".unfinished-*"))
 
 
-def test_what_lies_after_a_step_can_be_forgotten(written: Checkpoints) -> None:
+def test_what_comes_after_a_step_can_be_removed(written: Checkpoints) -> None:
     (written.run / ".unfinished-checkpoint-00000004").mkdir()
     written.truncate_after(2)
     assert written.steps() == [1, 2]

@@ -104,7 +104,7 @@ def test_an_impossible_position_in_the_data_is_an_error(
 
 
 def test_a_resumption_that_fails_changes_nothing() -> None:
-    """It once had written its flags to config.json, and after that plain --resume failed."""
+    """It once wrote its flags to config.json, and after that plain --resume failed."""
     before = (RUN / "config.json").read_bytes()
     text = Path("text.txt").read_text()
     Path("other.txt").write_text(text + " And more.")
@@ -117,7 +117,7 @@ def test_a_resumption_that_fails_changes_nothing() -> None:
 
 
 def test_what_a_user_keeps_in_the_folder_is_left_alone() -> None:
-    """A copy under another name once broke --resume, and killed a running training."""
+    """A copy under another name once broke --resume, and ended a run."""
     shutil.copytree(newest(), RUN / "checkpoint-best-copy")
     shutil.copytree(newest(), RUN / "checkpoint-00000006.bak")
     shutil.copytree(newest(), RUN / "checkpoint-6")
@@ -156,7 +156,7 @@ def test_a_damaged_line_of_metrics_costs_no_checkpoint(
     assert (RUN / "metrics.jsonl").read_text().splitlines()[: len(kept)] == kept
 
 
-def test_a_run_of_before_resumes_as_it_did() -> None:
+def test_an_older_run_resumes_as_it_did() -> None:
     """Fields that came later are missing from its files; nothing else differs in the end."""
     shutil.copytree(RUN, "other")
     edit(Path("other/config.json"), lambda c: c["training"].pop("tensorboard"))

@@ -1,4 +1,4 @@
-"""metrics.jsonl: read back after kills and damage, and what a training remembers of it."""
+"""metrics.jsonl: read back after kills and damage, and what training remembers of it."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Model files: what is written is read back, and nothing in a stranger's file is trusted."""
+"""Model files: what is written is read back, and nothing in a file is trusted."""
 
 import json
 import os
@@ -223,7 +223,7 @@ def test_the_old_name_of_the_default_attention_is_understood(written: Path) -> N
     assert read_model_file(written).model.config.attention == "auto"
 
 
-def test_an_intact_file_passes_the_same_road(written: Path) -> None:
+def test_an_intact_file_passes_the_same_way(written: Path) -> None:
     """The counter-test: taken apart and joined again without a change, the file is read."""
     join(written, *split(written))
     assert read_model_file(written).step == 7

@@ -1,4 +1,4 @@
-"""`training_status` on curves of trainings that took place, against what a person says of them.
+"""`training_status` on the curves of real runs, against a person's judgement of them.
 
 Each file in curves/ holds the command that made it and all its evaluations.
 """
@@ -31,7 +31,7 @@ def status_at(name: str, step: int) -> str:
         # at step 140 and to 5.94 at the end, while training falls to 0.03
         ("overfitting", (60, 80), "learning"),
         ("overfitting", (140, 200, 300, 400), "overfitting"),
-        # a learning rate of 1e-6: still at ln(1024) = 6.93, the loss of one who knows nothing
+        # a learning rate of 1e-6: still at ln(1024) = 6.93, the loss of guessing
         ("underfitting", (30, 80, 120), "underfitting"),
         ("underfitting", (20,), "starting"),
     ],

@@ -105,7 +105,7 @@ def test_what_is_pushed_is_what_is_downloaded_and_no_pickle_is_opened(
     assert (pushed.step, pushed.tokenizer.fingerprint) == (5, BYTES.fingerprint)
     assert "no model on the hub named someone/other" in found["errors"][0]
     assert "someone/pickled has no model.safetensors" in found["errors"][1]
-    assert not any("pytorch_model" in path for path in hub.asked)
+    assert not any("pytorch_model" in path for path in hub.requested)
     assert not (tmp_path / "exploded").exists()
 
 

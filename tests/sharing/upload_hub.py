@@ -20,7 +20,7 @@ class UploadHub:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.asked: list[str] = []
+        self.requested: list[str] = []
         self.objects: dict[str, bytes] = {}
         self.created: list[str] = []
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
@@ -74,7 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """/OWNER/NAME/resolve/REVISION/FILE"""
-        self.hub.asked.append(self.path)
+        self.hub.requested.append(self.path)
         owner, name, _, _, file = self.path.split("?")[0].strip("/").split("/")
         folder = self.hub.root / owner / name
         if not (folder / file).is_file():
@@ -101,8 +101,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         path, body = self.path.split("?")[0], self.body()
         if path == "/api/repos/create":
-            asked = json.loads(body)
-            name = f"{asked['organization']}/{asked['name']}"
+            wanted = json.loads(body)
+            name = f"{wanted['organization']}/{wanted['name']}"
             self.hub.created.append(name)
             self.reply({"url": f"{self.hub.url}/{name}", "name": name, "id": name})
         elif path == "/api/validate-yaml":

@@ -1,4 +1,4 @@
-"""What every command does with the terminal it is given: channels, flags, names."""
+"""What every command does with the terminal it is given: streams, flags, names."""
 
 import io
 import json
@@ -43,7 +43,7 @@ def call(name: str, *flags: str | Path) -> int:
 
 
 class Ascii(io.TextIOWrapper):
-    """A channel of a terminal that knows ASCII only."""
+    """A stream of a terminal that knows ASCII only."""
 
     def __init__(self) -> None:
         super().__init__(io.BytesIO(), encoding="ascii")
@@ -67,11 +67,11 @@ def test_an_ascii_terminal_gets_every_text(
     assert call("generate", "☃") == 2
     assert r"\u2603" in errors.text()
     with pytest.raises(SystemExit):
-        run_guarded(lambda: Reporter().say("é\udcff"))  # what a training says
+        run_guarded(lambda: Reporter().say("é\udcff"))  # what training says
     assert r"\xe9\udcff" in out.text()
 
 
-def test_closed_channels_are_the_null_device(
+def test_closed_streams_are_the_null_device(
     monkeypatch: pytest.MonkeyPatch, model_file: Path
 ) -> None:
     for name in ("stdin", "stdout", "stderr"):
@@ -80,7 +80,7 @@ def test_closed_channels_are_the_null_device(
     assert call("generate", model_file, "--top-k", "0") == 2
 
 
-def test_a_shell_can_close_all_channels(model_file: Path) -> None:
+def test_a_shell_can_close_all_streams(model_file: Path) -> None:
     line = 'exec "$0" "$1" "$2" --max-new-tokens 3 <&- >&- 2>&-'
     command = ["bash", "-c", line, sys.executable, COMMANDS / "generate.py", model_file]
     assert subprocess.run(command, timeout=120, check=False).returncode == 0
@@ -146,7 +146,7 @@ def test_values_of_the_configuration_and_subcommands_are_one_line() -> None:
     assert parse(["--seed", str(2**63 - 1)])[0].training.seed == 2**63 - 1
 
 
-def test_help_is_no_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_is_not_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("generate", "--help") == 0
     assert "Let a trained model write" in capsys.readouterr().out
 

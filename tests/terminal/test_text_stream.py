@@ -57,7 +57,7 @@ def test_control_characters_do_not_reach_the_terminal() -> None:
     assert harmless("a\x1b[2Jb\tc\nd\x9b") == "a\ufffd[2Jb\tc\nd\ufffd"
 
 
-def test_write_ends_every_sample_where_generate_does() -> None:
+def test_stream_text_ends_every_sample_where_generate_does() -> None:
     config = ModelConfig(257, d_model=16, n_heads=2, n_layers=1, d_ff=16, max_seq_len=64)
     model = DecoderOnlyTransformer(config).double()
     prompt = encode_prompt(BYTES, "ab")

@@ -27,7 +27,7 @@ NUMBERS = count(1)
 
 
 def die(step: int) -> None:
-    """If that was asked for."""
+    """If the environment says so."""
     if os.environ.get("DIE") == f"{PROCESSES.rank} {step}" and not PROCESSES.restarts:
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -42,7 +42,7 @@ def observed_step(
     micro_batches: Sequence[tuple[Tensor, Tensor]],
     before_each: Callable[[int], Any],
 ) -> StepResult:
-    """In place of `GradientAccumulator.step`: it, and what this file is for."""
+    """Replaces `GradientAccumulator.step`: calls it, and takes the notes."""
     die(next(NUMBERS))
     update = STEP(accumulator, micro_batches, before_each)
     parameters = list(accumulator.model.parameters())

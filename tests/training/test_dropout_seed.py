@@ -1,4 +1,4 @@
-"""Dropout's random numbers are a function of the place in the training, and of nothing else."""
+"""Dropout's random numbers are a function of the place in the run, and of nothing else."""
 
 from itertools import product
 

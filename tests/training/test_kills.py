@@ -1,4 +1,4 @@
-"""A run that is killed at any moment, any number of times, ends as if it had not been."""
+"""A run that is killed at any moment, any number of times, ends as if it had not been killed."""
 
 import random
 import signal
@@ -30,12 +30,12 @@ def run_to_the_end(runs: Path, name: str, *args: str) -> float:
 
 
 def reached(run: Path) -> int:
-    """The last step of which there is a line."""
+    """The last step that has a line."""
     return max((record["step"] for record in read_metrics(run / "metrics.jsonl")), default=0)
 
 
 def killed_at(runs: Path, name: str, step: int, pause: float, *args: str) -> bool:
-    """Start or go on, kill `pause` seconds after `step`; whether the kill met it alive."""
+    """Start or resume, kill `pause` seconds after `step`; whether it was still alive then."""
     process = start_or_resume(runs, name, *args)
     end = time.monotonic() + LIMIT
     while process.exitcode is None and reached(runs / name) < step and time.monotonic() < end:
@@ -50,7 +50,7 @@ def run_with_kills(runs: Path, name: str, kills: int, longest: float, *args: str
     """Kill up to `kills` times, spread over the steps of the run "whole", then let it finish.
 
     Returns:
-        For each kill that hit a live process, the checkpoint that it left to go on from.
+        For each kill that hit a live process, the checkpoint that it left to resume from.
     """
     steps, rng, left = reached(runs / "whole"), random.Random(name), []
     for i in range(kills):

@@ -53,7 +53,7 @@ def test_a_slip_of_the_finger_is_refused(name: str, tmp_path: Path) -> None:
         load_command("train").main([*runs, "--compile", "off", flag, value])
 
 
-def test_no_story_is_smaller_than_is_reckoned() -> None:
+def test_no_story_is_smaller_than_the_estimate_says() -> None:
     assert min(map(sys.getsizeof, islice(tokenizer_stories(), 200))) > STORY_BYTES
 
 
@@ -63,7 +63,7 @@ def test_every_preset_fits_into_a_small_machine() -> None:
         check_training(config, CPU, vocab_size=50_281)
 
 
-def test_the_estimate_is_below_what_a_training_takes() -> None:
+def test_the_estimate_is_below_what_training_takes() -> None:
     """Weights, gradients, moments and positions of a real model, counted tensor by tensor."""
     config = replace(TOY, batch_size=1, accumulation_steps=1, seq_length=2)
     model = DecoderOnlyTransformer(ModelConfig(300, 128, 4, 4, 512, 2))

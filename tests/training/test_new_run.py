@@ -1,4 +1,4 @@
-"""A new run: nothing is left of one that cannot start, and nothing is lost for its sake."""
+"""A new run: one that cannot start leaves nothing behind and destroys nothing."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def content(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     "name", [".", "..", ".hidden", "a/b", "a/", "a\nb", "a\0b", "\x7f", "\udcff", "ü" * 128]
 )
-def test_a_name_that_is_none_is_refused(name: str) -> None:
+def test_an_impossible_name_is_refused(name: str) -> None:
     with pytest.raises(UserError, match="--name must ") as caught:
         check_name(name)
     assert str(caught.value).encode()  # can be printed

@@ -68,7 +68,7 @@ def test_fsdp_gives_the_losses_of_one(
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_with_another_number_of_processes(
+def test_a_run_continues_with_another_number_of_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = one_process(tmp_path, monkeypatch, steps=50)

@@ -1,4 +1,4 @@
-"""One of the processes that torchrun started dies in the middle of the training."""
+"""One of the processes that torchrun started dies in the middle of the run."""
 
 import os
 import re
@@ -27,7 +27,7 @@ def processes_in(folder: Path) -> list[str]:
     """Processes whose working folder it is."""
     found = []
     for link in Path("/proc").glob("[0-9]*/cwd"):
-        with suppress(OSError):  # another user's, or gone in this moment
+        with suppress(OSError):  # another user's, or gone by now
             if link.readlink() == folder:
                 found.append(link.parent.name)
     return found
@@ -37,7 +37,7 @@ def processes_in(folder: Path) -> list[str]:
     ("death", "starts"),
     [("1 30", ["0", "25"]), ("0 55", ["0", "50"]), ("1 3", ["0", "0"]), ("1 0", ["0"])],
 )
-def test_torchrun_restarts_all_and_they_go_on_from_the_last_checkpoint(
+def test_torchrun_restarts_all_and_they_continue_from_the_last_checkpoint(
     tmp_path: Path, undisturbed: Path, death: str, starts: list[str]
 ) -> None:
     """`death`: which rank in which of its steps."""
@@ -49,7 +49,7 @@ def test_torchrun_restarts_all_and_they_go_on_from_the_last_checkpoint(
     assert_same_run(tmp_path / "runs/run", undisturbed)
 
 
-def test_the_run_that_goes_on_is_their_own(tmp_path: Path, undisturbed: Path) -> None:
+def test_the_run_that_continues_is_their_own(tmp_path: Path, undisturbed: Path) -> None:
     """Not another one that has been used more recently."""
     write_text(tmp_path / "text.txt")
     other = shutil.copytree(undisturbed, tmp_path / "runs/other")
@@ -72,7 +72,7 @@ def test_a_refused_start_stays_refused(tmp_path: Path, undisturbed: Path) -> Non
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="finds processes by /proc")
 @pytest.mark.parametrize("rank", [0, 1])
-def test_without_restarts_all_end_and_say_how_to_go_on(
+def test_without_restarts_all_end_and_say_how_to_continue(
     tmp_path: Path, undisturbed: Path, rank: int
 ) -> None:
     write_text(tmp_path / "text.txt")
@@ -82,8 +82,8 @@ def test_without_restarts_all_end_and_say_how_to_go_on(
     done = torchrun(tmp_path, 2, *flags, script=OBSERVED, environment=death)
     assert done.returncode != 0
     assert "Signal 9 (SIGKILL)" in done.stderr
-    assert "error: lost contact with another process of this training" in done.stderr
-    assert "--resume goes on from the last checkpoint" in done.stderr
+    assert "error: lost contact with another process of this run" in done.stderr
+    assert "--resume continues from the last checkpoint" in done.stderr
     assert processes_in(tmp_path) == []
     again = torchrun(tmp_path, 2, *flags, "--resume")
     assert again.returncode == 0, again.stderr[-2000:]

@@ -1,4 +1,4 @@
-"""A training that is stopped by something else than a signal saves what it has."""
+"""A run that is stopped by something other than a signal saves what it has."""
 
 import os
 import subprocess
@@ -81,7 +81,7 @@ def test_data_that_does_not_come_costs_no_step(monkeypatch: pytest.MonkeyPatch) 
 
     def failing(self: TextFilesSource, **kwargs: object) -> Iterator[Batch]:
         for number, batch in enumerate(original(self, **kwargs)):  # type: ignore[arg-type]
-            if number == 8:  # two a step
+            if number == 8:  # two per step
                 raise UserError("the hub cannot be reached")
             yield batch
 

@@ -1,4 +1,4 @@
-"""Flags of a training: each impossible value is named."""
+"""Flags of training: each impossible value is named."""
 
 import re
 from typing import get_type_hints

@@ -44,9 +44,9 @@ def check_same_data(what: str, found: str, fingerprint: str) -> None:
 class Batch:
     """`targets[b, t]` is the token that follows `inputs[b, t]`, or IGNORED.
 
-    `state` is the position *after* this batch. It travels with the batch, so whoever
-    reads ahead (a prefetching worker) never makes the position run ahead of the training:
-    the trainer saves the state of the last batch that it really used.
+    `state` is the position *after* this batch. It travels with the batch, so a worker that
+    prefetches cannot make the saved position run ahead of training: the trainer saves the
+    state of the last batch that it really used.
     """
 
     inputs: Tensor  # (B, T) int64
@@ -58,7 +58,7 @@ class BatchSource(Protocol):
     """Toy stories, text files and FineWeb all look like this to the trainer."""
 
     tokenizer: Tokenizer
-    """Made the ids of the batches."""
+    """The tokenizer that made the ids."""
 
     fingerprint: str
     """Identifies data, split, tokenizer, sequence length and seed: a saved state is only
@@ -69,7 +69,7 @@ class BatchSource(Protocol):
 
     @property
     def tokens_per_epoch(self) -> int | None:
-        """The tokens of one pass where the data has an end, else None."""
+        """The tokens of one pass; None where the data has no end."""
         ...
 
     def train_batches(

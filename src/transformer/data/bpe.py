@@ -3,24 +3,26 @@
 Start from the 256 bytes. Find the pair of neighbours that occurs most often in the text, give it
 a new id, replace it everywhere; a frequent word becomes one token after a few such merges:
 
-    text    the cat the hat          pairs: t h 2 (once in each "the"), h e 2, a t 2, ...
-    merge   t h -> th                th e   c a t   th e   h a t
-    merge   th e -> the              the    c a t   the    h a t
+    text              t h e   c a t   t h e   h a t       a t 2, h e 2, t h 2, all others 1
+    merge a t -> at   t h e   c at    t h e   h at        h e 2, t h 2, all others 1
+    merge h e -> he   t he    c at    t he    h at        t he 2, all others 1
+    merge t he -> the the     c at    the     h at
 
 Merges stay inside the pieces that the tokenizer's regular expression cuts (words, numbers,
 punctuation), so equal pieces are kept once, with a count. Nothing is ever counted a second time:
 
-- all pieces lie in one row of symbols; `left` and `right` link the neighbours, as in a list whose
-  items vanish when they merge into the one before;
+- all pieces are in one row of symbols; `left` and `right` link the neighbours, as in a list whose
+  items disappear when they merge into the one before;
 - `places[pair]` holds the positions where the pair was seen, some of them out of date by now;
-- a merge at one position changes four counts: the pairs to its left and right go, two new come;
+- a merge at one position changes four counts: the pairs with its left and right neighbour
+  disappear, two new pairs appear;
 - a heap finds the most frequent pair; an entry whose count has fallen is put back.
 
-Each replacement makes one symbol vanish, so all merges together replace fewer pairs than there are
+Each replacement removes one symbol, so all merges together replace fewer pairs than there are
 bytes, however large the vocabulary gets.
 
-Ties: of several most frequent pairs the one with the lowest ids (first, then second) is merged.
-Occurrences that overlap count each ("aaa" holds "aa" twice) and are merged from the left.
+Ties: of several most frequent pairs, the one with the lowest ids (first, then second) is merged.
+Overlapping occurrences all count ("aaa" holds "aa" twice) and are merged from the left.
 
 Source: Sennrich et al. 2016, "Neural machine translation of rare words with subword units".
 """
@@ -47,12 +49,12 @@ Merge = tuple[bytes, bytes]
 def train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     """Train a tokenizer of exactly `vocab_size` ids on the first 10 MB of the texts.
 
-    Ids 0 … 255 are the bytes themselves, then come the merged tokens in the order in which they
-    were learnt, and end-of-text is the last id.
+    Ids 0 … 255 are the bytes themselves; then come the merged tokens in the order in which they
+    were learned; end-of-text is the last id.
 
-    >>> tokenizer = train_bpe(["the cat, the hat"], vocab_size=259)
-    >>> [tokenizer.decode([i]) for i in (97, 256, 257, 258)]
-    ['a', 'at', 'he', '<|endoftext|>']
+    >>> tokenizer = train_bpe(["the cat, the hat"], vocab_size=260)
+    >>> [tokenizer.decode([i]) for i in (97, 256, 257, 258, 259)]
+    ['a', 'at', 'he', 'the', '<|endoftext|>']
 
     Raises:
         UserError: the vocabulary is too small, or the text does not have that many tokens.
@@ -75,8 +77,8 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
 
 
 def make_tokenizer(spec: str, texts: Iterable[str]) -> Tokenizer:
-    """The tokenizer that a `--tokenizer` flag names: "bpe:N" is trained on the texts, which
-    nothing else reads; all else is for `load_tokenizer`.
+    """The tokenizer that a `--tokenizer` flag names: "bpe:N" is trained on the texts, which are
+    read only then; everything else goes to `load_tokenizer`.
 
     Raises:
         UserError: there is no such tokenizer.
@@ -115,8 +117,8 @@ def count_pieces(texts: Iterable[str]) -> Counter[bytes]:
 def learn_merges(pieces: Mapping[bytes, int], new_tokens: int) -> list[Merge]:
     """The first `new_tokens` merges, in order (fewer if every piece is one token before that).
 
-    No two merges make the same token: as long as no merge reached across its ends, a string of
-    bytes is split the same way wherever it stands.
+    No two merges make the same token: as long as no merge has reached across its ends, a string
+    of bytes is split the same way wherever it occurs.
     """
     symbols = _Symbols(pieces)
     tokens = [bytes([byte]) for byte in range(256)]
@@ -158,7 +160,7 @@ class _Symbols:
                 self.places[pair].append(place)
 
     def merge(self, pair: Pair, new: int) -> set[Pair]:
-        """Replace the pair by `new` everywhere, from the left; returns the pairs that came up."""
+        """Replace the pair by `new` everywhere, from the left; returns the pairs that appeared."""
         came: set[Pair] = set()
         first, second = pair
         ids, left, right = self.ids, self.left, self.right

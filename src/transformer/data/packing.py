@@ -1,24 +1,24 @@
 """Documents to sequences: joined, cut into windows, shuffled; no token lost, none predicted twice.
 
-A **block** is a run of documents with end-of-text (E) before the first and after every one.
-A model that reads E knows that a document starts, so it also learns how documents begin.
+A **block** of text (not one of the model's) is a run of documents with end-of-text (E) before the
+first and after every one. A model that reads E knows that a document starts, so it also learns
+how documents begin.
 
     documents  [a b c] [d e f g]
     block      E a b c E d e f g E                   n = 10 tokens, n - 1 = 9 targets
 
-Windows of T inputs stand T apart; the target of an input is its successor. The last window
-would run over the end, so it is moved back until it fits, and the targets that an earlier
+Windows of T inputs start T apart; the target of an input is its successor. The last window
+would run past the end, so it is moved back until it fits, and the targets that an earlier
 window already scored are masked (·). With T = 4:
 
     inputs     E a b c │ E d e f │ d e f g           starts 0, 4, and 5 instead of 8
     targets    a b c E │ d e f g │ · · · E
 
 Every token but the first E is a target exactly once. A block shorter than T + 1 tokens gives one
-window, filled up on the right with E, where nothing is scored (causal attention never looks
-there).
+window, padded on the right with E, where nothing is scored (causal attention never looks there).
 
 Neighbouring windows resemble each other, so training takes them in a random order. The order is
-a function of a key (seed, pass, …) and not of a generator's past: nothing has to be saved to find
+a function of a key (seed, pass, …), not of a generator's state: nothing has to be saved to find
 the place again.
 """
 
@@ -37,7 +37,7 @@ Tokens = np.ndarray[Any, np.dtype[Any]]
 
 
 def token_dtype(vocab_size: int) -> type[np.uint16] | type[np.uint32]:
-    """The smallest type that holds the ids: two bytes a token up to 65,535 ids, else four."""
+    """The smallest type that holds the ids: two bytes per token up to 65,535 ids, else four."""
     return np.uint16 if vocab_size <= 65_535 else np.uint32
 
 
@@ -102,7 +102,7 @@ def permutation(n: int, *key: str | int) -> Tokens:
 
 def endless_order(n: int, start: int, *key: str | int) -> Iterator[int]:
     """Places `start`, `start` + 1, … of an endless order of 0 … n-1: a new permutation for each
-    pass, so nothing comes again before everything came once."""
+    pass, so nothing repeats until everything has been seen."""
     while True:
         yield from map(int, permutation(n, *key, start // n)[start % n :])
         start += n - start % n

@@ -1,21 +1,21 @@
-"""Text to token ids and back: byte-level BPE, driven by tiktoken.
+"""Text to token ids and back: byte-level BPE, applied by tiktoken.
 
 A tokenizer is a table of byte strings, each with an id. Text becomes UTF-8 bytes, is split
-into pieces at the seams that a regular expression names (a word with its leading space, a
-run of digits, punctuation, white space), and inside each piece the adjacent pair whose
-concatenation has the *lowest rank* is merged, again and again, until no pair is in the table:
+into pieces by a regular expression (a word with its leading space, a run of digits,
+punctuation, white space), and inside each piece the adjacent pair whose concatenation has the
+*lowest rank* is merged, again and again, until no pair is in the table:
 
-    "unhappy" -> u n h a p p y -> un h a p p y -> un h ap p y -> un h app y -> un h appy ...
+    u n h a p p y -> u n h a pp y -> un h a pp y -> un h app y -> un h appy -> un happy
 
-All 256 single bytes are in the table, so no text is ever unknown. One id stands outside it:
+All 256 single bytes are in the table, so no text is ever unknown. One id is outside it:
 end-of-text, which separates documents. `encode` never produces it: a document that spells
 `<|endoftext|>` is encoded as those 13 characters.
 
 Sources: Sennrich et al. 2016 (BPE for words), Radford et al. 2019 (on bytes, with this regex).
 `bpe.py` trains such a table by hand. tiktoken (Rust) applies it.
 
-The table of p50k_base ships beside this file as `p50k_base.tiktoken`. It is the original file
-that OpenAI publishes for tiktoken (MIT licence, Copyright (c) 2022 OpenAI, Shantanu Jain).
+The table of p50k_base is the file `p50k_base.tiktoken` next to this one: the original that
+OpenAI publishes for tiktoken (MIT licence, Copyright (c) 2022 OpenAI, Shantanu Jain).
 """
 
 import base64
@@ -38,7 +38,7 @@ from transformer.machine.files import written_whole
 
 END_OF_TEXT = "<|endoftext|>"
 PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
-"""GPT-2's seams, with possessive quantifiers (++) so that long runs are split in linear time."""
+"""GPT-2's pieces, with possessive quantifiers (++) so that long runs are split in linear time."""
 P50K_BASE = "p50k_base"
 P50K_BASE_SHA256 = "94b5ca7dff4d00767bc256fdd1b27e5b17361d7b8a5f968547f9f23eb70d2069"
 P50K_BASE_END_OF_TEXT = 50256
@@ -49,7 +49,7 @@ Ranks = Mapping[bytes, int]
 
 
 class Tokenizer:
-    """A table of ranks, made to work: see the top of this file.
+    """A table of ranks that encodes and decodes: see the top of this file.
 
     >>> tokenizer = load_tokenizer("p50k_base")
     >>> tokenizer.encode("Hello, world")
@@ -63,8 +63,8 @@ class Tokenizer:
     """
 
     def __init__(self, kind: str, name: str, ranks: Ranks, end_of_text: int) -> None:
-        """`kind` says how the table is found again: "p50k_base" ships with the package, "bpe"
-        was trained and travels whole. `name` is for people.
+        """`kind` says where the table comes from: "p50k_base" ships with the package, "bpe" was
+        trained and is saved whole with each model. `name` is for people.
 
         Raises:
             UserError: the ranks miss a byte, or the ids are not exactly 0 … V-1.
@@ -96,7 +96,7 @@ class Tokenizer:
             return np.array(self.encode(text), dtype=np.uint32)
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        """The exact bytes; a token may hold a part of a character.
+        """The exact bytes; a token may hold only a part of a character.
 
         Raises:
             UserError: an id is not in the vocabulary.
@@ -113,7 +113,7 @@ class Tokenizer:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits that two tokenizers share exactly if they encode alike."""
+        """16 hex digits, the same for two tokenizers if they encode in the same way."""
         whole = [PATTERN, format_ranks(self.ranks), END_OF_TEXT, str(self.end_of_text)]
         return hashlib.sha256("\n".join(whole).encode()).hexdigest()[:16]
 
@@ -127,8 +127,8 @@ class Tokenizer:
 
     @classmethod
     def from_metadata(cls, metadata: object) -> "Tokenizer":
-        """The inverse of `to_metadata`. The metadata may come from a stranger's file: it is
-        checked, never trusted.
+        """The inverse of `to_metadata`. The metadata may come from an untrusted file: everything
+        in it is checked.
 
         Raises:
             UserError: says which part of the metadata is wrong.
@@ -238,7 +238,7 @@ def _from_list(tokens: object) -> dict[bytes, int]:
     except (binascii.Error, ValueError) as error:
         raise UserError(f"tokenizer: a token is not in base64 ({error})") from None
     if len(ranks) != len(tokens) or b"" in ranks:
-        raise UserError("tokenizer: a token is empty or stands in the table twice")
+        raise UserError("tokenizer: a token is empty or is in the table twice")
     return ranks
 
 

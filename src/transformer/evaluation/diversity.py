@@ -1,12 +1,12 @@
 """Does the model repeat itself? Three figures for a handful of texts from one prompt.
 
-    distinct-n        different n-grams / all n-grams, over all texts; 1: nothing comes twice
+    distinct-n        different n-grams / all n-grams, over all texts; 1: nothing is repeated
     self-overlap      share of a text's n-grams that another text has too, mean over pairs;
                       1: all texts are the same, as with greedy decoding
     log-probability   mean ln p(token) in the model's own distribution, before any filter: how
                       plausible the model itself finds what it wrote
 
-Diversity alone is easily had (draw at random), and so is plausibility (always say the same).
+Diversity alone is easy (draw at random), and so is plausibility (always say the same thing).
 A sampling strategy is judged by both.
 
 Sources: Li et al., "A Diversity-Promoting Objective Function for Neural Conversation Models"

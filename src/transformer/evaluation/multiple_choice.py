@@ -1,11 +1,12 @@
-"""Testing a base model, which cannot answer questions: which continuation is likelier to it?
+"""Testing a base model, which cannot answer questions: which continuation does it find likelier?
 
-    last word        {"context": "…", "continuation": " word"}        a line, as in LAMBADA
+    last word        {"context": "…", "continuation": " word"}         as in LAMBADA
     multiple choice  {"query": "…", "choices": ["…", "…"], "gold": 0}  as in HellaSwag, PIQA
 
-A last word counts as found if every token of it was the model's first choice. A choice is
-answered with the continuation of the highest log-probability: its *total* favours short
-answers, so it is also divided by the bytes of the answer ("normalised").
+Files have one such record per line. A last word counts as found if every token of it was the
+model's first choice. Of several choices, the model's answer is the one with the highest
+log-probability: its *total* favours short answers, so it is also divided by the bytes of the
+answer ("normalised").
 
 Sources: Paperno et al., "The LAMBADA dataset" (2016); Zellers et al., "HellaSwag" (2019).
 """
@@ -83,7 +84,7 @@ def score_continuations(
 def _row(
     tokenizer: Tokenizer, context: str, continuation: str, size: int
 ) -> tuple[list[int], list[int]]:
-    """Inputs and targets of one continuation; what is context is not scored."""
+    """Inputs and targets of one continuation; the context is not scored."""
     stem = context.rstrip()
     gap = context[len(stem) :]
     if not gap and stem and not continuation[:1].isspace():
@@ -115,7 +116,7 @@ def last_word_accuracy(
 def choice_accuracy(
     model: DecoderOnlyTransformer, tokenizer: Tokenizer, questions: Sequence[Question]
 ) -> dict[str, float]:
-    """Share of questions answered rightly, by total and by normalised log-probability."""
+    """Share of questions answered correctly, by total and by normalised log-probability."""
     pairs = [(question.query, choice) for question in questions for choice in question.choices]
     scores = iter(score_continuations(model, tokenizer, pairs))
     right, right_normalised = 0, 0

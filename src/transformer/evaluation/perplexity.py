@@ -1,15 +1,15 @@
 """How good is the model? Loss, perplexity and bits per byte over a text.
 
     loss           -1/N · Σ ln p(token | tokens before it)     mean surprise, nats per token
-    perplexity     exp(loss)      as unsure as between so many equally likely tokens
+    perplexity     exp(loss)      as unsure as between this many equally likely tokens
     bits per byte  Σ -log₂ p(token) / Σ bytes of the tokens
 
-Loss and perplexity depend on the tokenizer: longer tokens are harder each, and there are
-fewer of them. Bits per byte divides the same surprise by what both tokenizers share, the
-bytes of the text. It is also the size to which an arithmetic coder would compress the text
+Loss and perplexity depend on the tokenizer: longer tokens are harder to predict, and there are
+fewer of them. Bits per byte divides the same surprise by something that all tokenizers share,
+the bytes of the text. It is also the size to which an arithmetic coder would compress the text
 with this model: 8 bits per byte is no compression, 2 a quarter of the size.
 
-A text longer than the context has to be cut, and a token at the start of a piece is judged
+A text longer than the context has to be cut, and a token at the start of a piece is scored
 with hardly any context. Windows therefore overlap: each advances by `stride` tokens and only
 its last `stride` are scored, so every token (but the first few of the text) has at least
 max_seq_len - stride tokens before it. A smaller stride is fairer but slower.
@@ -132,8 +132,8 @@ def score_tokens(
 def strided_windows(n_targets: int, size: int, stride: int) -> Iterator[tuple[int, int]]:
     """(first target of the window, first target that is scored), each target scored once.
 
-    The last window is moved back to the end of the text: it would else be short, and its
-    tokens with little context.
+    The last window is moved back so that it ends with the text: otherwise it would be short,
+    and its tokens would have little context.
 
     >>> list(strided_windows(n_targets=15, size=8, stride=4))
     [(0, 0), (4, 8), (7, 12)]
@@ -173,7 +173,7 @@ def _stack(rows: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
 
 
 def byte_lengths(tokenizer: Tokenizer) -> Tensor:
-    """(V,) bytes that each token spells; end-of-text is no part of the text and spells none."""
+    """(V,) bytes that each token spells; end-of-text is not part of the text and spells none."""
     lengths = torch.zeros(tokenizer.vocab_size, dtype=torch.int64)
     for token, rank in tokenizer.ranks.items():
         lengths[rank] = len(token)

@@ -1,4 +1,4 @@
-"""What is measured between two training steps. Nothing here touches what training draws on."""
+"""What is measured between two training steps, without changing what training does next."""
 
 import math
 
@@ -21,8 +21,8 @@ def validation_loss(
 ) -> float:
     """Mean nats per scored token of the validation set, over all processes.
 
-    Losses are weighted with the tokens they are means of: the last batch is usually smaller,
-    and a mean of batch means would give its tokens more say.
+    The loss of a batch is weighted by its scored tokens: the last batch is usually smaller, and
+    a mean of batch means would give its tokens more weight.
     """
     total, scored = 0.0, 0
     batches = source.validation_batches(
@@ -34,6 +34,6 @@ def validation_loss(
             loss = loss_module(batch.inputs.to(device), batch.targets.to(device))
             total, scored = total + float(loss) * n, scored + n
     if isinstance(loss_module, FSDPModule):
-        loss_module.reshard()  # else the whole weights stay, and a checkpoint misses the pieces
+        loss_module.reshard()  # else the whole weights stay, and a checkpoint needs the pieces
     tokens = processes.sum(scored)
     return processes.sum(total) / tokens if tokens else math.nan

@@ -4,10 +4,10 @@
 |---|---|
 | `device.py` | Which device, which precision, compiled or not? |
 | `fast_paths.py` | What has a faster twin, and when is it taken? |
-| `processes.py` | Who else works on the same training? |
+| `processes.py` | Which other processes train the same model? |
 | `memory.py` | Does it fit? |
 | `shapes.py` | What tensors does a module have? |
-| `files.py` | How is a file written so that it is never half there? |
+| `files.py` | How is a file written so that nobody ever finds half of it? |
 | `saved_values.py` | How is a value read back that may be damaged or missing? |
 | `interruptions.py` | What happens on Ctrl-C, on a closed terminal, when memory runs out? |
 | `bounds.py` | Which values may a flag have? |

@@ -1,9 +1,9 @@
-"""Which values a flag may have: the least is written next to the field's type.
+"""Which values a flag may have: the smallest is written next to the field's type.
 
     batch_size: Positive = 8
     workers: Annotated[int, AtLeast(0)] = 1
 
-Such fields are flags of a command and fields of a dataclass in Python; messages name the flag.
+Such a field is a flag of a command and, in Python, a field of a dataclass; messages name the flag.
 """
 
 import math
@@ -18,7 +18,7 @@ LARGEST_SEED = 2**63 - 1  # PyTorch takes less than 2^64, and seed + 1, seed + 2
 
 @dataclass(frozen=True)
 class AtLeast:
-    """The smallest value of a field, beside its type."""
+    """The smallest value of a field, next to its type."""
 
     value: int
 
@@ -33,11 +33,11 @@ def flag(name: str) -> str:
 
 
 def check_bounds(config: Any) -> None:
-    """Every field of a dataclass against its type.
+    """Check every field of a dataclass against its type.
 
     Raises:
-        UserError: a number is below the field's least, not finite or too large, or a text is
-            none of the choices. The message names field and value.
+        UserError: a number is too small, too large or not finite, or a text is none of the
+            choices. The message names field and value.
     """
     for name, hint in get_type_hints(type(config), include_extras=True).items():
         value = getattr(config, name)

@@ -1,14 +1,14 @@
 """Where to compute, in which precision, and whether to compile.
 
-`auto` looks at the machine once, at the start of a run. What it chose goes to config.json and
-is read from there on resume: a run keeps its arithmetic, and so its losses, to the end.
+`auto` looks at the machine once, at the start of a run. Its choice is saved in config.json and
+read from there on resume: a run keeps its arithmetic, and so its losses, to the end.
 
     device      CUDA, then MPS (Apple), then the CPU
     precision   bf16 where the hardware multiplies in it: on CUDA since Ampere; on CPUs with
                 AVX512-BF16 or AMX, if a short measurement shows it faster. Otherwise fp32;
                 on CUDA its products may then be rounded to TF32 (11 bits of precision)
-    compile     torch.compile fuses element-wise operations into few passes over memory. Its
-                start costs up to a minute of C++ compilation (kept on disk for the next time),
+    compile     torch.compile fuses element-wise operations into few passes over memory. It
+                starts with up to a minute of C++ compilation (kept on disk for the next time),
                 so it pays in runs of more than a few minutes
 
 CUDA and MPS could not be tried on the machines this was written on.
@@ -43,7 +43,7 @@ class Machine:
     compiled: bool
 
     def torch_device(self, local_rank: int = 0) -> torch.device:
-        """This process's own device: each has its own GPU, all share the CPU."""
+        """This process's device: each process has its own GPU, all share the CPU."""
         return (
             torch.device("cuda", local_rank) if self.device == "cuda" else torch.device(self.device)
         )
@@ -55,7 +55,7 @@ class Machine:
 
 
 def choose_machine(device: DeviceName, precision: Precision, compile: Switch) -> Machine:
-    """Decide what is left open."""
+    """Decide what the flags leave open."""
     chosen = choose_device(device)
     if chosen == "cpu":
         keep_freed_memory()
@@ -65,10 +65,10 @@ def choose_machine(device: DeviceName, precision: Precision, compile: Switch) ->
 
 
 def choose_device(name: DeviceName) -> Literal["cpu", "cuda", "mps"]:
-    """`auto`, or exactly what was asked for.
+    """The named device, or for `auto` the best one here.
 
     Raises:
-        UserError: that device is not here.
+        UserError: this machine does not have that device.
     """
     has = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.mps.is_available()}
     if name == "auto":
@@ -94,7 +94,7 @@ def cpu_has_bf16() -> bool:
 
 
 def _bf16_is_faster() -> bool:
-    """Time a product of the size of a training step's, interleaved; 20 ms or so."""
+    """Time a product as large as in a training step, in both types in turn."""
     left, right = torch.randn(1024, 512), torch.randn(512, 1024)
     pairs = {kind: (left.to(kind), right.to(kind)) for kind in (torch.float32, torch.bfloat16)}
     seconds = {kind: float("inf") for kind in pairs}
@@ -111,19 +111,19 @@ def _time_product(a: Tensor, b: Tensor) -> float:
 
 
 def choose_compile(device: str, switch: Switch = "auto") -> bool:
-    """Whether to use torch.compile; it is still immature on MPS, so only when asked for."""
+    """Whether to use torch.compile; it is still immature on MPS, so there only with "on"."""
     if switch == "off" or (switch == "auto" and device == "mps"):
         return False
     return device != "cpu" or compiler_works()
 
 
 def keep_freed_memory() -> None:
-    """Let glibc reuse large freed blocks instead of handing them back to the system.
+    """Let glibc reuse large freed blocks of memory instead of returning them to the system.
 
-    A training step frees and asks for the same tens of megabytes again and again. By default
-    each is mapped anew and the system clears every page of it first; under virtual machines
-    that took a quarter of a step's time. Generating in batches is the same in small. Does
-    nothing where there is no glibc.
+    A training step frees and requests the same tens of megabytes again and again. By default
+    each block is mapped again and the system clears every page of it first, which takes longer
+    than some of the arithmetic (docs/experiments.md). Generating in batches does the same on a
+    smaller scale. Does nothing where there is no glibc.
     """
     with suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
@@ -134,15 +134,15 @@ def keep_freed_memory() -> None:
 def compiler_works() -> bool:
     """torch.compile writes C++ for the CPU: try whether this machine can build and load it.
 
-    A compiler alone is not enough (Python's headers may be missing), so compile something
-    small; the result is kept on disk, the next start finds it there.
+    Finding a compiler is not enough (Python's headers may be missing), so compile something
+    small. The result is kept on disk, where the next start finds it.
     """
     if not any(shutil.which(name) for name in ("g++", "clang++", "c++")):
         return False
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # no word on CUDA_HOME
     try:
         torch.compile(_small_function, dynamic=False)(torch.ones(64))
-    except Exception:  # whatever goes wrong in there, training can go on without it
+    except Exception:  # whatever goes wrong in there, training works without it
         return False
     return True
 
@@ -154,8 +154,8 @@ def _small_function(x: Tensor) -> Tensor:
 def for_inference(model: Model, precision: Precision = "auto") -> Model:
     """The model in evaluation mode, its weights in the precision that is fast here.
 
-    Generating one token reads every weight once, so halving their bytes nearly halves the
-    time, on hardware that computes in bf16.
+    Generating one token reads every weight once, so half the bytes take less time on hardware
+    that computes in bf16: not half, since reading is only a part of it (docs/experiments.md).
     """
     device = next(model.parameters()).device.type
     if device == "cpu":

@@ -1,10 +1,10 @@
-"""Writing files so that each is either what it was or all of the new one.
+"""Writing files so that each is either the old one or all of the new one.
 
     path  ◀── renamed ── .path.PID-THREAD.part ◀── flushed to the disk ◀── written
 
-A reader, a killed process or a loss of power never meets half a file. What the system refuses
-(a full disk, a folder that may not be written) becomes one sentence, whichever library met it,
-and what was written until then is removed.
+No reader ever finds half a file, even after a killed process or a power cut. What the system
+refuses (a full disk, a read-only folder) becomes one sentence, whichever library ran into it,
+and what had been written is removed.
 """
 
 import errno
@@ -26,15 +26,15 @@ REASONS = {
     **dict.fromkeys(NO_ROOM, "the disk is full"),
     **dict.fromkeys((errno.EEXIST, errno.ENOTDIR), "a file is where a folder should be"),
     errno.EISDIR: "it is a folder",
-    errno.EFBIG: "files may not become so large here (ulimit -f)",
+    errno.EFBIG: "files may not become this large here (ulimit -f)",
 }
 
 
 @contextmanager
 def replaced(path: Path, *, sync: bool = True) -> Iterator[Path]:
-    """A path to write to, which takes the name `path` at the end.
+    """A path to write to; at the end it is renamed to `path`.
 
-    `sync`: wait until it is on the disk, so that a loss of power does no harm either.
+    `sync`: wait until it is on the disk, so that a power cut does no harm either.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     name = f".{path.name}.{os.getpid()}-{threading.get_ident()}.part"
@@ -55,7 +55,7 @@ def is_abandoned(path: Path) -> bool:
     match = re.fullmatch(r"\..*\.(\d+)-\d+\.part", path.name)
     if match:
         try:
-            os.kill(int(match[1]), 0)  # no signal, only the question
+            os.kill(int(match[1]), 0)  # signal 0 only asks whether the process exists
         except ProcessLookupError:
             return True
         except PermissionError:
@@ -65,7 +65,7 @@ def is_abandoned(path: Path) -> bool:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """The same for a file that a person asked for.
+    """The same for a file that a person wants.
 
     Raises:
         UserError: it cannot be written; says why and what to do.
@@ -81,8 +81,8 @@ def write_atomically(path: Path, data: bytes, *, sync: bool = True) -> None:
 
 
 def write_checked(path: Path, data: bytes) -> None:
-    """Write the data and its SHA-256, without waiting for the disk: what a loss of power tears is
-    not mistaken for whole by `read_checked`."""
+    """Write the data and its SHA-256, without waiting for the disk: `read_checked` notices if a
+    power cut has left only a part."""
     write_atomically(path, data + hashlib.sha256(data).digest(), sync=False)
 
 
@@ -105,9 +105,9 @@ def hash_file(path: Path) -> str:
 
 @contextmanager
 def whole_folder(path: Path, size: int | None = None, advice: str = "") -> Iterator[Path]:
-    """A new folder to write files to, which takes the name `path` at the end.
+    """A new folder to write files to; at the end it is renamed to `path`.
 
-    Where `path` exists, each of the files takes its place in it, and other files stay.
+    If `path` exists, the files are moved into it one by one, and its other files stay.
 
     Raises:
         UserError: it cannot be written; says why, how many bytes it needs (`size`, where
@@ -134,7 +134,7 @@ def whole_folder(path: Path, size: int | None = None, advice: str = "") -> Itera
 
 
 def flush(path: Path) -> None:
-    """Wait until the disk has what was written to a file or folder."""
+    """Wait until what was written to a file or folder is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -146,7 +146,7 @@ def flush(path: Path) -> None:
 def explained_writing(path: Path, size: int | None = None, advice: str = "") -> Iterator[None]:
     """
     Raises:
-        UserError: for what the operating system refuses while `path` is being written.
+        UserError: the operating system refused something while `path` was being written.
     """
     try:
         yield
@@ -162,7 +162,7 @@ def explained_writing(path: Path, size: int | None = None, advice: str = "") -> 
 
 
 def error_number(error: BaseException) -> int | None:
-    """The system's number of an error; safetensors only has it at the end of its text.
+    """The system's number for an error; safetensors has it only at the end of its message.
 
     >>> error_number(SafetensorError("I/O error: No space left on device (os error 28)"))
     28

@@ -1,7 +1,7 @@
-"""What ends a training early: Ctrl-C, SIGTERM and a closed terminal (finish the step, save, then
-go), and the errors of a machine that is out of memory, out of disk or has lost a process.
+"""What ends training early: Ctrl-C, SIGTERM and a closed terminal (finish the step, save, then
+exit), and the errors of a machine that is out of memory, out of disk or has lost a process.
 
-The first import of every command: nothing at the top of this file may take long to import.
+Every command imports this file first, so nothing at its top may take long to import.
 """
 
 import os
@@ -20,8 +20,8 @@ HANG_UP = getattr(signal, "SIGHUP", None)  # the terminal is gone; Windows has n
 
 
 def leave_ctrl_c() -> None:
-    """The first thing a command does: while it imports, Ctrl-C ends it without a traceback.
-    The last thing too, while it ends."""
+    """From here on Ctrl-C ends the process without a traceback: what a command wants while it
+    imports, and again while it exits."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not ignored, as under nohup
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -34,7 +34,7 @@ def take_ctrl_c() -> None:
 
 class StopRequest:
     """While the block runs, the first signal only sets `requested` and says what will happen; a
-    second Ctrl-C interrupts at once, for those who cannot wait for the end of a step."""
+    second Ctrl-C interrupts at once, for people who cannot wait for the end of a step."""
 
     def __init__(self, speaks: bool = True) -> None:
         self.requested = False
@@ -77,7 +77,7 @@ class StopRequest:
             return
         name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
         line = f"\n{name}: finishing this step, then saving{AGAIN * (name == 'Ctrl-C')}\n"
-        with suppress(OSError):  # nobody may be there to read it; saving matters more
+        with suppress(OSError):  # perhaps nobody can read it; saving matters more
             os.write(2, line.encode())
 
     def _forget_terminals(self) -> None:
@@ -94,8 +94,8 @@ def readable_errors() -> Iterator[None]:
 
     Raises:
         UserError: for a `RuntimeError` that means too little memory, or that another process
-            of the same training is gone; for a full disk, which metrics.jsonl may meet as well
-            as a checkpoint (files.py). All others pass as they are.
+            of the same run is gone; for a full disk, which can stop metrics.jsonl as well as
+            a checkpoint (files.py). All other errors pass unchanged.
     """
     import torch  # late: commands import this module before Ctrl-C is settled
 
@@ -106,7 +106,7 @@ def readable_errors() -> Iterator[None]:
     except OSError as error:
         if error.errno in NO_ROOM:
             raise UserError(
-                "the disk is full: make room, then --resume goes on from the last checkpoint"
+                "the disk is full: make room, then --resume continues from the last checkpoint"
             ) from error
         raise
     except (RuntimeError, MemoryError) as error:
@@ -114,12 +114,12 @@ def readable_errors() -> Iterator[None]:
         known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
         if known or any(sign in text for sign in OUT_OF_MEMORY):
             raise UserError(
-                "out of memory: lower --batch-size and raise --accumulation-steps in turn (the "
-                "training stays the same), or lower --seq-length, --d-model or --n-layers"
+                "out of memory: lower --batch-size and raise --accumulation-steps in turn (this "
+                "trains in the same way), or lower --seq-length, --d-model or --n-layers"
             ) from error
         if any(sign in text for sign in LOST_PROCESS):
             raise UserError(
-                f"lost contact with another process of this training ({error}); "
-                "--resume goes on from the last checkpoint"
+                f"lost contact with another process of this run ({error}); "
+                "--resume continues from the last checkpoint"
             ) from error
         raise

@@ -1,7 +1,6 @@
 """Whether something fits into this machine's memory, known before anything is built.
 
-Nobody meets this with a size that makes sense; it catches a slip of the finger before the
-machine starts to swap.
+Sensible sizes always pass; this catches a slip of the finger before the machine starts to swap.
 """
 
 import os
@@ -12,7 +11,7 @@ from transformer.errors import UserError
 
 
 def memory_of(device: torch.device) -> int | None:
-    """Bytes that the device has in all, None where nobody says."""
+    """Bytes that the device has in all, None where the system does not say."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[1]
     try:

@@ -1,10 +1,10 @@
 """The processes that train one model together, as `torchrun` starts them.
 
-    torchrun --nproc-per-node 4 commands/train.py ...
+    uv run torchrun --nproc-per-node 4 commands/train.py ...
 
-starts four copies of the command. Each finds its number (`rank`), how many there are
-(`world_size`) and where to meet in environment variables. Started without torchrun, a process
-is rank 0 of 1, and everything below does nothing.
+starts four copies of the command. In environment variables each finds its number (`rank`), how
+many there are (`world_size`) and where to meet. Started without torchrun, a process is rank 0
+of 1, and everything below does nothing.
 """
 
 import json
@@ -30,9 +30,9 @@ class Processes:
     world_size: int = 1
     local_rank: int = 0
     restarts: int = 0
-    """How often torchrun has restarted the group after one of it died."""
+    """How often torchrun has restarted the group because one of its processes died."""
     group: str = ""
-    """The same for all that one torchrun starts and restarts; empty without it."""
+    """A name shared by all processes that one torchrun starts and restarts; empty without it."""
 
     @property
     def is_main(self) -> bool:
@@ -49,7 +49,7 @@ class Processes:
         return type(value)(tensor.item())
 
     def any(self, value: bool) -> bool:
-        """Whether `value` holds on any process: all take the same turn together."""
+        """Whether `value` holds on any process, so that all of them take the same branch."""
         return self.sum(int(value)) > 0
 
     def share(self, value: Any) -> Any:
@@ -65,7 +65,7 @@ class Processes:
 
     @contextmanager
     def main_first(self) -> Iterator[None]:
-        """Rank 0 runs the block before the others: what it writes, they find."""
+        """Rank 0 runs the block before the others, so they find what it has written."""
         if not self.is_main:
             self.wait()
         yield
@@ -88,7 +88,7 @@ def _exchange_device() -> str:
 def from_environment() -> Processes:
     """What torchrun put into the environment; rank 0 of 1 without it."""
     group = os.environ.get("TORCHELASTIC_RUN_ID", "")
-    if group == "none":  # nobody chose one: then where they meet tells groups apart
+    if group == "none":  # torchrun was given no id: the address tells groups apart
         group = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     number = {name: int(os.environ.get(name, "0")) for name in ("RANK", "LOCAL_RANK")}
     return Processes(
@@ -104,8 +104,8 @@ def from_environment() -> Processes:
 def joined(processes: Processes, device: torch.device) -> Iterator[None]:
     """Join the group for the duration of the block: nccl between GPUs, gloo between CPUs.
 
-    Addresses are exchanged in a store that torchrun keeps over restarts. Each attempt writes
-    its own under its own prefix; else a process may call one that is dead, and wait for ever.
+    Addresses are exchanged in a store that torchrun keeps across restarts. Each attempt uses a
+    prefix of its own; otherwise a process could call one that is dead, and wait for ever.
     """
     if processes.world_size == 1:
         yield

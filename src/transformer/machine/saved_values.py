@@ -1,8 +1,8 @@
 """What is read back from disk, checked value by value.
 
-Files that this program wrote may come back damaged, edited by hand, or written by another
-program. Whatever is taken from them passes through here, so that a wrong value ends in one
-sentence that names file, field, value and what was expected, where it enters.
+Files that this program wrote may come back damaged, edited by hand, or replaced by another
+program's. Whatever is taken from them passes through here, so a wrong value ends in one sentence
+that names file, field, value and what was expected.
 
     saved = read_saved(run / "config.json")
     saved.section("plan").take("schedule_steps", int, least=1)
@@ -44,10 +44,10 @@ class Saved:
 
         Args:
             least: no number may be smaller.
-            default: stands in where there is no such field; without it, that is an error.
+            default: used where there is no such field; without it, that is an error.
 
         Raises:
-            UserError: there is no such value, or not a possible one.
+            UserError: there is no such value, or an impossible one.
         """
         if name not in self.values:
             if default is not REQUIRED:

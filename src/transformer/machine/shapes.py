@@ -1,4 +1,4 @@
-"""What tensors a module has, found out without memory for any of them."""
+"""Which tensors a module has, without allocating any of them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 @contextmanager
 def shapes_only() -> Iterator[None]:
-    """Modules that are built within have tensors with a shape and a type, and nothing in them.
+    """Modules built inside have tensors with a shape and a type, but without values.
 
     >>> with shapes_only():
     ...     layer = torch.nn.Linear(10**8, 10**8)
@@ -22,10 +22,10 @@ def shapes_only() -> Iterator[None]:
 
 
 class _NothingIsFilled(TorchFunctionMode):
-    """Skips operations in place, such as `normal_`: they change values, and there are none.
+    """Skips in-place operations, such as `normal_`: they change values, and there are none.
 
-    PyTorch could do them on the meta device, but the first operation there imports its compiler,
-    which takes seconds. And no random number is drawn.
+    PyTorch can do them on the meta device, but the first operation there imports its compiler,
+    which takes seconds. Skipping them also draws no random numbers.
     """
 
     def __torch_function__(

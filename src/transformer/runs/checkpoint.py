@@ -1,18 +1,18 @@
-"""Checkpoints: everything a run needs to go on as if nothing had happened.
+"""Checkpoints: everything a run needs to continue as if nothing had happened.
 
     checkpoint-00001000/
       model.safetensors            the weights, enough by itself to generate with
       training_state.safetensors   AdamW's two means and step count for every weight
       training_state.json          step, position in the data, hashes of the two files above
 
-What is *not* there because it follows from what is: the learning rate (a function of the
+What is *not* there because it follows from the rest: the learning rate (a function of the
 step) and the random states (dropout is seeded from seed, step and micro-batch; samples and
 data have generators of their own). A checkpoint is taken between optimiser steps, where no
 gradient is half accumulated.
 
-Written whole or not at all: into a folder with another name, each file flushed to the disk,
-then the folder is renamed, then `latest` points to it. A process killed in between leaves an
-unfinished folder that the next start removes. Nothing is ever unpickled.
+A checkpoint is written whole or not at all: into a folder with another name, each file flushed
+to the disk; then the folder is renamed, and then `latest` points to it. A process killed in
+between leaves an unfinished folder that the next start removes. Nothing is ever unpickled.
 """
 
 import json
@@ -59,7 +59,7 @@ class Snapshot:
 
 
 def take_snapshot(model: nn.Module, optimizer: Optimizer) -> Snapshot:
-    """Whole tensors, also where FSDP has cut them into pieces (then all ranks must call)."""
+    """Whole tensors, even where FSDP has cut them into pieces (then all ranks must call this)."""
     moments = {
         f"{kind}.{name}": _whole(optimizer.state[parameter][kind])
         for name, parameter in model.named_parameters()
@@ -73,7 +73,7 @@ def restore(model: nn.Module, optimizer: Optimizer, snapshot: Snapshot) -> None:
     """The inverse of `take_snapshot`.
 
     Raises:
-        UserError: it was taken of a model with other tensors.
+        UserError: it was taken from a model with other tensors.
     """
     parameters = dict(model.named_parameters())
     _check_shapes(parameters, snapshot)
@@ -129,7 +129,7 @@ class Checkpoints:
         return self.run / f"checkpoint-{step:08d}"
 
     def steps(self) -> list[int]:
-        """Steps of which there is a checkpoint, in order. Copies under other names do not count."""
+        """Steps that have a checkpoint, in order. Copies under other names do not count."""
         found = (checkpoint_step(path) for path in self.run.glob("checkpoint-*") if path.is_dir())
         return sorted(step for step in found if step is not None)
 
@@ -160,7 +160,8 @@ class Checkpoints:
         if not steps:
             return f"{self.run} has no checkpoint yet"
         return (
-            f"{self.folder(steps[-1])} is whole: go on from it with --resume {quote(str(self.run))}"
+            f"{self.folder(steps[-1])} is whole: continue from it with --resume "
+            f"{quote(str(self.run))}"
         )
 
     def _point(self, state: dict[str, Any]) -> None:
@@ -174,7 +175,7 @@ class Checkpoints:
                 self._remove(step)
 
     def _remove(self, step: int) -> None:
-        """Under another name first: a process killed in between leaves no half checkpoint."""
+        """Renamed first: a process killed in between leaves no half checkpoint."""
         folder = self.folder(step)
         if folder.is_symlink():
             folder.unlink()  # what it points to is not ours
@@ -219,7 +220,7 @@ class Checkpoints:
         return None
 
     def truncate_after(self, step: int) -> None:
-        """Remove what is unfinished and checkpoints after `step`: they will be made again."""
+        """Remove what is unfinished, and checkpoints after `step`, which will be made again."""
         for path in self.run.glob(".unfinished-checkpoint-*"):
             shutil.rmtree(path)
         for path in self.run.glob(".*.part"):
@@ -237,7 +238,7 @@ def checkpoint_step(folder: Path) -> int | None:
 def _check_state(saved: Saved, step: int) -> None:
     """
     Raises:
-        UserError: something that a training needs to go on is missing or impossible.
+        UserError: something that training needs in order to continue is missing or impossible.
     """
     if saved.take("version", int) != 1:
         raise UserError(

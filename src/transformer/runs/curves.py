@@ -52,7 +52,7 @@ def check_picture(path: Path) -> None:
 
 
 def save_picture(figure: Any, path: Path, dpi: float | str = "figure") -> None:
-    """Write it whole; characters that the font lacks become boxes, without a warning for each."""
+    """Write it whole; characters that the font lacks become boxes, with no warning for each."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         with written_whole(path) as temporary:
@@ -128,7 +128,7 @@ class RunSummary:
 
 
 def summarise_all(runs: list[Path], report: Report) -> list[RunSummary]:
-    """Those that can be read; `report` is told of what cannot.
+    """The runs that can be read; `report` is called for each that cannot.
 
     Raises:
         UserError: none can.

@@ -1,12 +1,11 @@
 """Which run is meant? From what a person types to a folder or a file.
 
     find_model_file   RUN of commands that use a model: its .safetensors file
-    find              --resume: the run that goes on, and the checkpoint in it
+    find              --resume: the run to continue, and the checkpoint in it
     find_group        torchrun's restart: the run that these processes were training
     find_runs         names for a comparison: their folders
 
-Without a name, the newest is meant. What is not there is an error that says where it was
-looked for.
+Without a name, the newest is meant. If there is none, the error says where it was looked for.
 """
 
 from pathlib import Path
@@ -21,11 +20,11 @@ def find_model_file(run: Path | None, runs_dir: Path = Path("runs")) -> Path:
     """The model file that a person means by RUN.
 
     A .safetensors file is itself, a checkpoint folder gives its model, a run folder its
-    best checkpoint (its latest where none was judged yet). A bare name is looked up in
+    best checkpoint (its latest where none has been evaluated yet). A bare name is looked up in
     `runs_dir` too. None means the run in `runs_dir` that saved a checkpoint last.
 
     Raises:
-        UserError: nothing there; the message says where a model was looked for.
+        UserError: there is none; the message says where it was looked for.
     """
     if run is None:
         return _in_folder(_newest_run(runs_dir))

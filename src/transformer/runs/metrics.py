@@ -1,8 +1,8 @@
 """metrics.jsonl: one JSON object per line, for each step and each evaluation.
 
-JSON Lines survives a crash: a line is either there or it is the torn last one, which is
-dropped. A damaged line in between costs that line alone. Floats are written with all their
-digits, so what is read is what was measured.
+JSON Lines survives a crash: every line is whole except perhaps the last, which is then dropped.
+A damaged line in between costs that line alone. Floats are written with all their digits, so
+what is read is what was measured.
 """
 
 import json
@@ -79,15 +79,15 @@ def _open_board(folder: Path, step: int) -> Any:
 
 
 def finite(value: Any) -> Any:
-    """What JSON can hold of a measured value: null for what is not a finite number."""
+    """A measured value as JSON can hold it: null if it is not a finite number."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_metrics(path: Path, report: Report = lambda warning: None) -> list[Record]:
     """All good lines of a metrics.jsonl; none if there is no such file.
 
-    The torn last line of a killed run is left out without a word. `report` is told of every
-    other line that is not what this program writes.
+    The incomplete last line of a killed run is left out without a warning. `report` is called
+    for every other line that is not what this program writes.
     """
     if not path.exists():
         return []
@@ -97,13 +97,13 @@ def read_metrics(path: Path, report: Report = lambda warning: None) -> list[Reco
         try:
             records.append(_checked(parse_saved(line, f"{path}, line {number}")))
         except UserError as error:
-            if number < len(lines):  # what comes after the last line break is torn, or nothing
+            if number < len(lines):  # after the last line break: an incomplete line, or nothing
                 report(f"warning: {error}; this line is left out")
     return records
 
 
 def _checked(saved: Saved) -> Record:
-    """The record, if it has what a step or an evaluation has."""
+    """The record, if it has every field of a step or an evaluation."""
     saved.take("step", int, least=1)
     for name, kind in (EVALUATION if is_evaluation(saved.values) else STEP).items():
         saved.take(name, kind, least=0)
@@ -113,7 +113,7 @@ def _checked(saved: Saved) -> Record:
 
 
 def truncate_after(path: Path, step: int, report: Report) -> list[Record]:
-    """Drop what lies after `step` and what is damaged, and return what remains."""
+    """Drop what comes after `step` and what is damaged, and return what remains."""
     kept = [record for record in read_metrics(path, report) if record["step"] <= step]
     write_whole(path, "".join(json.dumps(record) + "\n" for record in kept))
     return kept
@@ -125,16 +125,16 @@ def is_evaluation(record: Record) -> bool:
 
 
 class History:
-    """What a training has to remember of its metrics: the evaluations, the best of them, and the
+    """What training has to remember of its metrics: the evaluations, the best of them, and the
     training loss since the last. It is rebuilt from metrics.jsonl on resume, and it does not
-    grow with the number of steps. Which evaluation was the best also stands in the checkpoint,
-    because a checkpoint is deleted or kept by it: see `trust`.
+    grow with the number of steps. Which evaluation was the best is also in the checkpoint,
+    because that decides which checkpoints are deleted: see `trust`.
     """
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
         self.evaluations: list[Record] = []
         self.best_step: int | None = None
-        """Of the first evaluation with the lowest validation loss."""
+        """The step of the first evaluation with the lowest validation loss."""
         self.best_loss = math.inf
         self._tokens = 0  # of the last step
         self._sum, self._weight = 0.0, 0
@@ -142,7 +142,7 @@ class History:
             self.add(record)
 
     def add(self, record: Record) -> None:
-        """Take note of the next line."""
+        """Take in the next line."""
         if is_evaluation(record):
             self.evaluations.append({name: finite(v) for name, v in record.items()})
             self._sum, self._weight = 0.0, 0
@@ -158,8 +158,8 @@ class History:
     def trust(self, best_step: int | None, best_loss: float | None) -> None:
         """The best evaluation as a checkpoint names it, whatever is left of metrics.jsonl.
 
-        Where its loss is not known (its line is lost, and the checkpoint is of a time when
-        checkpoints did not hold it), no other can be called better: it stays the best.
+        If its loss is not known (its line is lost, and the checkpoint was written before
+        checkpoints held it), no other can be called better: it stays the best.
         """
         if best_step == self.best_step:
             return
@@ -185,5 +185,5 @@ class History:
         return sum(best is None or r["step"] > best for r in self.evaluations)
 
     def curve(self, name: str) -> list[float]:
-        """One value of all evaluations, leaving out those that were not finite."""
+        """One value of each evaluation, leaving out those that were not finite."""
         return [r[name] for r in self.evaluations if r[name] is not None]

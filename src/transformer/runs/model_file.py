@@ -5,12 +5,12 @@
                 format "transformer" · version "1" · config · tokenizer · step · sha256
     data      the tensors, one after the other
 
-Nothing in the file is code and nothing is unpickled. A stranger's file is still not
-trusted: its names and shapes are compared with those that its configuration implies before
-anything is built or read. A file that claims a width of a billion is refused, not allocated.
-The hash (files written before there was one are read without) shows that the weights are the
-bytes that were written, and no more: whoever makes a file by other means and stores a square
-matrix transposed makes a file of the right shapes, and nobody can tell.
+Nothing in the file is code and nothing is unpickled. A file is still not trusted: its names and
+shapes are compared with those that its configuration implies before anything is built or read.
+A file that claims a width of a billion is refused, not allocated. The hash (older files have
+none and are read without) shows that the weights are the bytes that were written, and no more:
+if another program stored a square matrix transposed, the shapes are right and nothing here can
+tell.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ from transformer.parts import CLASSIC
 FORMAT, VERSION = "transformer", "1"
 FILE_NAME = "model.safetensors"
 LARGEST = 2**28  # for any size in a configuration, and for the values of the position table:
-# 1 GiB, the only memory a model takes that no tensor in the file has to stand for
+# 1 GiB, the only memory of a model for which the file need not hold a tensor
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 
 
@@ -61,7 +61,7 @@ def write_model_file(
     """Write the model so that `path` is either the old file or the whole new one.
 
     Raises:
-        UserError: it cannot be written; the disk is full, say.
+        UserError: it cannot be written, for example because the disk is full.
     """
     with written_whole(path) as temporary:
         save_model(temporary, model, tokenizer, step, weights)
@@ -74,9 +74,9 @@ def save_model(
     step: int,
     weights: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Write the model into a file that nobody looks at yet; else see `write_model_file`.
+    """Write the model into a file that nobody reads yet; otherwise use `write_model_file`.
 
-    `weights` stands in for `model.state_dict()` where the model's own are spread over several
+    `weights` replaces `model.state_dict()` where the model's own are spread over several
     processes. Without a tokenizer the file is only a model, which `read_model` reads and the
     commands refuse.
     """
@@ -121,7 +121,7 @@ def read_model_file(path: Path) -> LoadedModel:
 
 
 def read_model(path: Path) -> tuple[DecoderOnlyTransformer, dict[str, str]]:
-    """The model alone, as carefully, and the file's metadata as it stands."""
+    """The model alone, read with the same care, and the file's metadata as it is."""
     if not path.is_file():
         raise UserError(f"there is no model file at {path}")
     try:

@@ -1,4 +1,4 @@
-"""The folder of a run, and what stands in it.
+"""The folder of a run, and what is in it.
 
     runs/NAME/
       config.json            everything needed to repeat or resume the run
@@ -43,7 +43,7 @@ class RunFolder:
 
     @property
     def new_tokenizer(self) -> Path:
-        """Where the tokenizer waits until all that a new run needs is there."""
+        """Where the tokenizer waits until everything that a new run needs is ready."""
         return self.path / ".tokenizer.json.new"
 
     @property
@@ -60,9 +60,9 @@ class RunFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Held while training, so that two trainings never write into one folder.
+        """Held while training, so that two processes never train in one folder.
 
-        The kernel lets go of it when the process ends, however it ends.
+        The kernel releases it when the process ends, however it ends.
         """
         lock = FileLock(self.path / ".lock")
         try:
@@ -78,7 +78,7 @@ class RunFolder:
 def check_name(name: str) -> None:
     """
     Raises:
-        UserError: no folder can have this name, or it would be another folder than a new one.
+        UserError: no folder can have this name, or it would name a folder elsewhere.
     """
     separators = {os.sep, os.altsep} - {None}
     if not name or name.startswith(".") or separators.intersection(name):
@@ -96,7 +96,7 @@ def check_name(name: str) -> None:
 
 
 def write_whole(path: Path, content: str) -> None:
-    """`path` holds either what it held or all of `content`, whenever the power fails."""
+    """`path` holds either what it held or all of `content`, even after a power cut."""
     with written_whole(path) as temporary:
         temporary.write_text(content, encoding="utf-8")
 

@@ -1,12 +1,14 @@
 """The same model for the `transformers` library: a checkpoint in the shape of GPT-2.
 
-GPT-2 differs in three things, and each can be expressed in weights:
+Three differences from GPT-2 are expressed in the weights:
 
     positions     GPT-2 learns a table; ours goes into it as it is
     embedding     GPT-2 does not scale by √D; its table is ours times √D …
     output        … and its output projection is our unscaled table, no longer tied to it
 
-A GPT-2 "Conv1D" is a Linear with its weight transposed.
+and two in its configuration: our GELU is the exact one instead of the tanh approximation, and
+our dropout never acts on attention weights. A GPT-2 "Conv1D" is a Linear with its weight
+transposed.
 """
 
 import json
@@ -100,6 +102,6 @@ def check_target(folder: Path) -> None:
         raise UserError(f"--output {folder} is a file; choose the name of a folder")
     config, weights = folder / CONFIG, folder / WEIGHTS
     if config.exists() and read_saved(config).values.get("model_type") != "gpt2":
-        raise UserError(f"{config} is not of such an export; choose another --output")
+        raise UserError(f"{config} is not from such an export; choose another --output")
     if weights.exists() and not config.exists():
-        raise UserError(f"{weights} is not of such an export; choose another --output")
+        raise UserError(f"{weights} is not from such an export; choose another --output")

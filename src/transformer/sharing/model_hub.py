@@ -5,10 +5,10 @@
     model = from_pretrained("OWNER/NAME")      or "folder"
 
 The weights travel as the same `model.safetensors` that a checkpoint holds, so with a
-tokenizer such a folder works wherever a RUN is asked for. Upload, download, config.json and
+tokenizer such a folder works wherever a command takes a RUN. Upload, download, config.json and
 model card are huggingface_hub's, through its model mixin. The mixin for PyTorch models would
 unpickle a `pytorch_model.bin` where there is no safetensors file; this one never does, and
-reads what it downloads with the suspicion of model_file.py.
+checks what it downloads as strictly as model_file.py does.
 """
 
 from dataclasses import asdict

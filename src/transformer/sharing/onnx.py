@@ -3,8 +3,9 @@
     ids (B, T), past_keys and past_values (n_layers, B, H, P, K)
         ─▶ logits (B, T, V), keys and values (n_layers, B, H, P + T, K)
 
-A graph has no memory: what KVCache keeps, the caller passes in and gets back longer. P = 0
-starts a text. B, T and P may differ from call to call, with P + T at most max_seq_len.
+A graph has no memory: the caller passes in the P positions that a KVCache would keep, and gets
+back P + T. P = 0 starts a text. B, T and P may differ from call to call, with P + T at most
+max_seq_len.
 """
 
 from pathlib import Path
@@ -20,7 +21,7 @@ from transformer.model import DecoderOnlyTransformer
 
 
 class _GrowingLayer(LayerCache):
-    """A layer's cache that grows by concatenation instead of filling a buffer."""
+    """A block's cache that grows by concatenation instead of filling a buffer."""
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         self.keys = torch.cat((self.keys, keys), 2)  # (B, H, P + T, K)
@@ -29,7 +30,7 @@ class _GrowingLayer(LayerCache):
 
 
 class _GrowingCache(Cache):
-    """The interface that the model knows, over tensors that are graph inputs."""
+    """The interface that the model uses, over tensors that are inputs of the graph."""
 
     def __init__(self, past_keys: Tensor, past_values: Tensor) -> None:
         self.keys, self.values = past_keys, past_values
@@ -69,7 +70,7 @@ class _Graph(nn.Module):
 def check_target(path: Path) -> None:
     """
     Raises:
-        UserError: `path` does not end in .onnx; a model file of ours would be replaced, say.
+        UserError: `path` does not end in .onnx: it may be a model file, which would be replaced.
     """
     if path.suffix != ".onnx" or path.is_dir():
         raise UserError(f"--output is the name of a file that ends in .onnx, but is {path}")

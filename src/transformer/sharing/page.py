@@ -1,4 +1,4 @@
-"""A trained model as the page's scripts carry it.
+"""A trained model in the form of scripts for the page.
 
 A page opened from disk may not read other files, but it may run scripts. So what it shows is
 written as scripts that assign data:
@@ -8,8 +8,8 @@ written as scripts that assign data:
     page/curves.data.js     what real runs logged, with the commands that made them
     page/p50k_base.data.js  the table of p50k_base, for models trained with it
 
-The model file inside is the same kind that `write_model_file` writes; the page reads it with
-the code that reads a file that a visitor drops.
+The model file inside is what `write_model_file` writes; the page reads it with the same code as
+a file that a visitor drops onto it.
 """
 
 import base64
@@ -36,7 +36,7 @@ from transformer.runs.model_file import LoadedModel, write_model_file
 from transformer.training.config import TrainingConfig, preset
 
 LARGEST_MODEL = 3_000_000  # characters of base64
-POINTS = 200  # of a training curve, at most
+POINTS = 200  # in a training curve, at most
 BYTES = 256
 STORIES, SONGS = 32, 12
 LONG_ENOUGH = 4  # repeated syllables, so that there is something to follow
@@ -52,7 +52,7 @@ MACHINE = ("device", "mps", "precision", "compile", "cache_dir")
 
 
 def model_script(loaded: LoadedModel, name: str, prompt: str) -> str:
-    """The model in half precision, 16 bits a weight.
+    """The model in half precision, 16 bits per weight.
 
     Raises:
         UserError: it is too large for a page, or a weight does not fit 16 bits.
@@ -87,7 +87,7 @@ def script(name: str, value: Any) -> str:
 
 
 def rank_pairs(tokenizer: Tokenizer) -> dict[str, str]:
-    """A BPE table in four bytes a token: each joins two tokens that came before it.
+    """A BPE table in four bytes per token: each token joins two that came before it.
 
     >>> from transformer.data.tokenizer import load_tokenizer
     >>> table = rank_pairs(load_tokenizer("p50k_base"))
@@ -127,9 +127,9 @@ def samples() -> dict[str, Any]:
 
 
 def fineweb_shards() -> dict[str, Any]:
-    """How sample-10BT is cut, split and ordered; the code that trains decides all of it.
+    """How sample-10BT is cut, split and ordered, computed by the code that training uses.
 
-    Sizes are rounded (2.147 GB a file, 575 MB the last, 2.06 MB a row group): they decide the
+    Sizes are rounded (2.147 GB per file, 575 MB the last, 2.06 MB per row group): they decide the
     number of shards in a file, while split and order depend on names and the seed alone.
     """
     sizes = [FILE_BYTES] * (FILES - 1) + [LAST_FILE_BYTES]
@@ -228,10 +228,10 @@ def training_command(flags: dict[str, Any]) -> str:
     What was chosen for the machine (device, precision, compilation) is left out.
 
     >>> training_command({"dataset": "toy", "stories": 200, "device": "cpu"})
-    'uv run commands/train.py --dataset toy --stories 200'
+    'uv run python commands/train.py --dataset toy --stories 200'
     """
     base = asdict(preset(TrainingConfig(dataset=flags["dataset"])))
-    words = ["uv run commands/train.py", "--dataset", str(flags["dataset"])]
+    words = ["uv run python commands/train.py", "--dataset", str(flags["dataset"])]
     for name, value in flags.items():
         unchanged = value is None or value == [] or value == base.get(name)
         if not unchanged and name not in (*MACHINE, "dataset"):

@@ -1,4 +1,4 @@
-"""How every command starts: channels for any text, flags from dataclasses, errors."""
+"""How every command starts: streams that take any text, flags from dataclasses, errors."""
 
 import functools
 import io
@@ -32,7 +32,7 @@ class RunsDir:
     """Where runs are looked for."""
 
     def read(self, run: Path | None) -> LoadedModel:
-        """The model that a person means by `run`; of the newest run for None.
+        """The model that a person means by `run`; for None, that of the newest run.
 
         Raises:
             UserError: there is none, or it is damaged.
@@ -73,7 +73,7 @@ def run_guarded(action: Callable[[], int | None]) -> None:
     unwritable folder likewise; Ctrl-C in status 130. Anything else is a bug and keeps its
     traceback.
     """
-    prepare_channels()
+    prepare_streams()
     try:
         take_ctrl_c()
         status = action()
@@ -87,21 +87,21 @@ def run_guarded(action: Callable[[], int | None]) -> None:
     sys.exit(status)
 
 
-def prepare_channels() -> None:
-    """Make the standard channels safe for any text.
+def prepare_streams() -> None:
+    """Make the standard streams safe for any text.
 
-    A channel that was closed (`<&-`, `>&-`) becomes the null device. What the encoding of
-    the terminal lacks is written as an escape (`\\u2423`) and never ends a command; bytes of the
-    input that are not text become "\N{REPLACEMENT CHARACTER}".
+    A stream that was closed (`<&-`, `>&-`) becomes the null device. A character that the
+    terminal's encoding lacks is written as an escape (`\\u2423`) and never ends a command; bytes
+    of the input that are not text become "\N{REPLACEMENT CHARACTER}".
     """
     for name in ("stdin", "stdout", "stderr"):  # in this order: each takes the lowest number
-        channel = getattr(sys, name)
+        stream = getattr(sys, name)
         reads = name == "stdin"
-        if channel is None:
+        if stream is None:
             null = open(os.devnull, "r" if reads else "w", encoding="utf-8")  # noqa: SIM115
             setattr(sys, name, null)
-        elif isinstance(channel, io.TextIOWrapper):
-            channel.reconfigure(errors="replace" if reads else "backslashreplace")
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace" if reads else "backslashreplace")
 
 
 def plain_console(**options: Any) -> Console:
@@ -143,11 +143,11 @@ REASONS = (
     ),
     (r"^\w+: (?=--)|\.$", ""),  # a part of the configuration, where the message names the flag
 )
-"""How tyro and Python put it, and how it is said here."""
+"""How tyro and Python say it, and how it is said here."""
 
 
 def _sentence(box: str) -> str:
-    """The message in a box of tyro's, and what it proposes instead, on one line."""
+    """The message in a box of tyro's, and what it suggests instead, on one line."""
     plain = re.sub(r"\x1b\[[\d;]*m", "", box)
     lines = [line.strip("│ ") for line in plain.splitlines()[1:]]  # without the title
     parts = re.split(r"^[─╰╯-]{3,}\n", "\n".join([*lines, ""]).lstrip("-\n"), flags=re.MULTILINE)

@@ -2,7 +2,7 @@
 
 Two things keep a token from being printed at once. A token may hold only a part of a
 character ("☃" is e2 98 | 83), so incomplete bytes wait for the rest. And the text may be
-about to spell a stop string, so whatever could still become one waits as well.
+about to spell a stop string, so anything that could still become one waits too.
 """
 
 import codecs
@@ -20,7 +20,7 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def encode_prompt(tokenizer: Tokenizer, prompt: str) -> list[int]:
-    """The prompt as the beginning of a document: in training, end-of-text stands before it."""
+    """The prompt as the beginning of a document: in training, end-of-text comes before it."""
     return [tokenizer.end_of_text, *tokenizer.encode(prompt)]
 
 
@@ -60,7 +60,7 @@ class TextBuilder:
         return self._release(final=False)
 
     def finish(self) -> str:
-        """No token follows: what waited comes out."""
+        """No token follows: return what was still waiting."""
         if self.ended_by:
             return ""
         self._waiting += self._decoder.decode(b"", final=True)
@@ -113,7 +113,7 @@ def stream_text(
 def check_generation(model: DecoderOnlyTransformer, samples: int) -> None:
     """
     Raises:
-        UserError: the keys and values of so many samples cannot fit into the model's device.
+        UserError: the keys and values of this many samples cannot fit into the device's memory.
     """
     config, weight = model.config, model.token_embedding.weight
     per_sample = 2 * config.n_layers * config.max_seq_len * config.d_model * weight.itemsize

@@ -17,7 +17,7 @@ class Candidate:
     model_probability: float
     """Before any filter."""
     probability: float
-    """That it was drawn with; 0 if a filter removed it."""
+    """After all filters; 0 if one of them removed it."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Removal:
     filter: str
     tokens: int
     probability: float
-    """Share of the distribution that the filter was given."""
+    """Their share of the distribution before the filter."""
 
 
 @dataclass(frozen=True)

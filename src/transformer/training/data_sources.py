@@ -15,9 +15,9 @@ def open_source(
 ) -> BatchSource:
     """The data set of `config`.
 
-    A run keeps its tokenizer: if `tokenizer_file` is there it is used, else the one that
+    A run keeps its tokenizer: if `tokenizer_file` exists it is used, otherwise the one that
     `config.tokenizer` describes is made (for bpe:N: trained on the training split) and saved.
-    `notify` is told, from any thread, what a download is doing.
+    `notify` is called, from any thread, with what a download is doing.
     """
     match config.dataset:
         case "toy":

@@ -1,13 +1,13 @@
-"""How much memory a training needs at least, known before anything is built.
+"""How much memory a training run needs at least, known before anything is built.
 
     16 bytes per parameter: weight, gradient and AdamW's two means in float32
     4 · T · D   the table of positions
     2 · B · T · n_layers · (4·D + F)   what each block keeps for its gradient: its input,
-                queries, keys, values and what the feed-forward layer made of them, in bfloat16
+                queries, keys, values and the feed-forward layer's activations, in bfloat16
     16 · B · T · accumulation_steps    ids and targets of one optimiser step
 
 A lower bound: what is refused here cannot fit, and what passes may still be too much
-(interruptions.py says so then).
+(interruptions.py then reports it).
 """
 
 from dataclasses import replace
@@ -31,7 +31,7 @@ def count_parameters(config: ModelConfig) -> int:
     >>> count_parameters(ModelConfig(vocab_size=50_281))
     17611008
     """
-    try:  # with one block, because a slip of the finger may ask for a billion
+    try:  # with one block, because by a slip of the finger there may be a billion
         shapes = tensor_shapes(replace(config, n_layers=1))
     except (RuntimeError, TypeError):  # a size is more than PyTorch can count
         return config.d_model * (config.vocab_size + config.d_ff)
@@ -40,7 +40,7 @@ def count_parameters(config: ModelConfig) -> int:
 
 
 def training_bytes(config: TrainingConfig, vocab_size: int = FEWEST_IDS, processes: int = 1) -> int:
-    """The least that one process of a training takes; see above."""
+    """The least that one process of a training run takes; see above."""
     B, T, D, F = config.batch_size, config.seq_length, config.d_model, config.d_ff
     model = ModelConfig(vocab_size, D, config.n_heads, config.n_layers, F, T)
     copies = processes if config.parallel == "fsdp" else 1
@@ -57,11 +57,11 @@ def check_training(
 ) -> None:
     """
     Raises:
-        UserError: the training cannot fit into the memory of `device`.
+        UserError: training cannot fit into the memory of `device`.
     """
     names = ("d_model", "n_layers", "d_ff", "seq_length", "batch_size", "accumulation_steps")
     sizes = {flag(name): getattr(config, name) for name in names}
-    check_fits("the training", training_bytes(config, vocab_size, processes), device, sizes)
+    check_fits("training", training_bytes(config, vocab_size, processes), device, sizes)
     if config.dataset == "toy":
         stories = config.stories or 0
         check_fits("keeping the stories", STORY_BYTES * stories, device, {"--stories": stories})

@@ -1,13 +1,13 @@
-"""A new run: everything is built before anything of an older run goes.
+"""A new run: everything is built before anything of an older run is deleted.
 
-    folder   --name is free, or --overwrite and nothing but a run lies there
+    folder   --name is free, or --overwrite and nothing but a run is there
     lock     nobody is training in it
     build    data, tokenizer (it waits under another name), model
-    begin    what lay there goes, config.json is written, the tokenizer takes its name
+    begin    the older run is deleted, config.json written, the tokenizer renamed
 
-Up to `begin` an older run is as it was. Whatever fails, be it Ctrl-C or a full disk, takes with
-it what the start had made, as long as no step was done. Killed within `begin`, the folder holds
-the config.json of the older run or of the new one, and never checkpoints of one with that of the
+Until `begin` an older run is untouched. If anything fails before the first step, be it Ctrl-C or
+a full disk, what this start has made is removed again. If the process is killed in `begin`, the
+folder has the config.json of the older run or of the new one, and never the checkpoints of the
 other: either can be resumed, from the beginning at worst, or replaced again.
 """
 
@@ -36,7 +36,7 @@ OURS = re.compile(
 )
 """Paths in a run's folder that this program writes."""
 LEFTOVER = re.compile(rf"\.lock|{NEW_TOKENIZER}|\.config\.json{TEMPORARY}", re.ASCII)
-"""Those that a start which was killed can leave without a config.json."""
+"""Those that a killed start can leave behind without a config.json."""
 
 
 @contextmanager
@@ -61,14 +61,14 @@ def new_folder(
             with _withdrawn_unless_started(folder, before):
                 yield folder
     except BaseException:
-        with suppress(OSError):  # not empty: then it is not for us to remove
+        with suppress(OSError):  # not empty: then it is not ours to remove
             for empty in made:
                 empty.rmdir()
         raise
 
 
 def begin(folder: RunFolder, description: dict[str, Any]) -> None:
-    """All is built: an older run's files go, and config.json makes the folder a run."""
+    """All is built: delete an older run's files; config.json makes the folder a run."""
     Checkpoints(folder.path).truncate_after(-1)
     entries = {path.name: path for path in folder.path.iterdir() if OURS.fullmatch(path.name)}
     for keep in (folder.config, folder.new_tokenizer, folder.path / ".lock"):
@@ -111,7 +111,7 @@ def _check_free(path: Path, overwrite: bool) -> None:
 def _check_is_a_run(path: Path) -> None:
     """
     Raises:
-        UserError: it is not, or something lies in it that this program has not written.
+        UserError: it is not, or something is in it that this program has not written.
     """
     refusal = f"{path} is not overwritten"
     walk = os.walk(path)
@@ -139,7 +139,7 @@ def _check_is_a_run(path: Path) -> None:
 
 @contextmanager
 def _withdrawn_unless_started(folder: RunFolder, before: set[str]) -> Iterator[None]:
-    """What a failed start has made goes again, unless a step was done."""
+    """Remove what a failed start has made, unless a step was done."""
     try:
         yield
     except BaseException:

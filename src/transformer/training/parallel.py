@@ -3,7 +3,7 @@
     DDP    each process holds the whole model and works on its own micro-batches; gradients
            are averaged. Fastest where the model fits.
     FSDP   each process keeps 1/N of weights, gradients and AdamW's means; a block's weights
-           are put together when it runs and dropped after. For models that do not fit.
+           are gathered when it runs and dropped afterwards. For models that do not fit.
 
 Sources: Li et al., "PyTorch Distributed" (2020); Zhao et al., "PyTorch FSDP" (2023).
 """
@@ -38,9 +38,9 @@ def wrap_parallel(loss_module: LossModule, how: Parallel, processes: Processes) 
 
 
 def seed_dropout(seed: int, step: int, micro_batch: int) -> None:
-    """Make the random numbers of one micro-batch a function of its place in the training.
+    """Make the random numbers of one micro-batch a function of its place in the run.
 
-    Then they need not be saved, a resumed run draws the same, and so do several processes
+    Then they need not be saved, a resumed run draws the same ones, and so do several processes
     that share the micro-batches of a step.
     """
     digest = hashlib.sha256(f"{seed} {step} {micro_batch}".encode()).digest()

@@ -1,20 +1,22 @@
-"""The learning rate over a training: rise, fall, stay.
+"""The learning rate over a run: rise, fall, stay.
 
-    peak ┤      ╭──╮
-         │     ╱    ╲          warm-up: linear from 0 over the first 5 % of the steps.
-         │    ╱      ╲           AdamW divides by an estimate of the gradient's size; until
-         │   ╱        ╲          that has seen a few dozen steps, large steps go astray.
-         │  ╱          ╲       cosine: down to 10 % of the peak. Large steps cross the
-         │ ╱            ╲        landscape, small ones settle into a valley.
-     10 %┤╱              ╰───  after the last planned step: 10 %, and never up again
-         └┴──────────────┴──▶ step
+    peak ┤       ╭─╮           warm-up: linear from near 0 over the first 5 % of the steps.
+         │      ╱   ╲            AdamW divides by an estimate of the gradient's size, which is
+         │     ╱     ╲           rough at first, so early steps are kept small. A precaution:
+         │    ╱       ╲          with pre-norm blocks and clipping we measured no gain from it
+         │   ╱         ╲         (benchmarks/experiments/warmup.py).
+         │  ╱           ╲      cosine: down to 10 % of the peak. Large steps cross the
+     10 %┤ ╱             ╰────   landscape, small ones settle into a valley.
+       0 ┤╱                    after the last planned step: 10 %, and never up again
+         └───────┴───────┴───▶ step
+                 W       S
 
     step ≤ W:      peak · step / W
     W < step < S:  peak · (0.1 + 0.9 · (1 + cos(π · (step − W) / (S − W))) / 2)
     step ≥ S:      peak · 0.1
 
 Steps count from 1 (the first update), so no update is wasted on a learning rate of zero. The
-rate is a pure function of the step: there is no state to save, and none to resume wrongly.
+rate is a pure function of the step: there is no state to save, and none to restore wrongly.
 
 Source: Loshchilov and Hutter, "SGDR" (2016), without the restarts; Goyal et al., "Accurate,
 Large Minibatch SGD" (2017), for the warm-up.

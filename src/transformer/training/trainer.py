@@ -3,11 +3,12 @@
     ┌▶ step       N micro-batches ─▶ gradient ─▶ clip ─▶ AdamW       a line in metrics.jsonl
     │  evaluate   every --eval-every steps and at the end of each epoch
     │  save       every --checkpoint-every steps, and whenever validation is better than ever
-    └─ stop?      all steps done, patience at its end, Ctrl-C, SIGTERM
+    └─ stop?      all steps done, out of patience, Ctrl-C, SIGTERM
 
-Everything that the loop needs is in a checkpoint or follows from metrics.jsonl (cut back to the
-checkpoint's step), so a run that was killed ends, once resumed, bit-identical to one that was
-never interrupted (on the same machine: see --seed).
+Everything that the loop needs to know is in a checkpoint or follows from metrics.jsonl (cut back
+to the checkpoint's step), so a killed run resumes and ends bit-identical to one that was never
+interrupted, if the machine, its threads, PyTorch, precision, compilation and the number of
+processes are the same.
 """
 
 import time
@@ -102,7 +103,7 @@ class Trainer:
         )
 
     def train(self) -> str:
-        """Train to the end or until asked to stop.
+        """Train to the end, or until something stops it.
 
         Returns:
             Why it ended: "finished", "patience" or "interrupted".
@@ -154,8 +155,8 @@ class Trainer:
         return reason
 
     def _next_batches(self) -> list[Batch]:
-        """The micro-batches of a step. Where they do not come (no network, a full disk), one
-        process saves what it has; several could not, for the others do not know of it."""
+        """The micro-batches of a step. If they do not come (no network, a full disk), a single
+        process saves what it has; one of several could not, since the others do not know."""
         try:
             return list(islice(self.batches, self.accumulator.accumulation_steps))
         except (OSError, UserError):
@@ -206,7 +207,7 @@ class Trainer:
         if self.skipped >= MOST_SKIPPED:
             raise UserError(
                 f"{MOST_SKIPPED} steps in a row were not finite, the last was step {self.step}. "
-                "Train anew with a lower --learning-rate or with --precision fp32; "
+                "Train again with a lower --learning-rate or with --precision fp32; "
                 f"the last good checkpoint is in {self.folder.path}"
             )
 
@@ -259,11 +260,11 @@ class Trainer:
 
     @property
     def is_sharded(self) -> bool:
-        """FSDP: no process has the whole model, so none can write or be looked into alone."""
+        """FSDP: no process has the whole model, so none can generate or measure alone."""
         return self.processes.world_size > 1 and self.config.parallel == "fsdp"
 
     def _save(self) -> None:
-        """A checkpoint of now; under FSDP all processes hand in their pieces."""
+        """Write a checkpoint of this step; under FSDP all processes contribute their pieces."""
         if self.saved_step == self.step:
             return
         snapshot = take_snapshot(self.model, self.optimizer)

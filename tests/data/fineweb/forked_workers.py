@@ -20,7 +20,7 @@ T, PAIRS = 16, 24
 
 
 def keep_asking(source: FineWebSource, number: int) -> None:
-    """Read blocks straight from the hub, without end."""
+    """Read blocks straight from the hub, endlessly."""
     for n in count(number):
         shard = source.text.train[n % len(source.text.train)]
         source.text.remote(shard.file).read_block(source.text.blocks(shard)[0])

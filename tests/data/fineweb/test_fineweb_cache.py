@@ -276,7 +276,7 @@ def test_a_damaged_block_is_fetched_again(config: FineWebConfig, tokenizer: Toke
     assert np.array_equal(text.read(shard, block), expected)
 
 
-def test_blocks_that_nobody_reads_go_after_a_day(
+def test_blocks_that_nobody_reads_are_deleted_after_a_day(
     config: FineWebConfig, tokenizer: Tokenizer
 ) -> None:
     text = FineWebSource(tokenizer, config).text

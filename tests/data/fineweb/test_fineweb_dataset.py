@@ -1,11 +1,13 @@
 """FineWebDataset under DataLoaders: the one order, whoever reads it and however often."""
 
+import os
 import re
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +17,8 @@ from fineweb_tools import (
     stack,
     write_dataset,
 )
-from huggingface_hub import constants
 from local_hub import LocalHub
-from processes import CONTEXT
+from processes import CONTEXT, LIMIT
 from torch.utils.data import DataLoader
 
 from transformer import fineweb_dataset
@@ -33,18 +34,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_dataset(tmp_path_factory.mktemp("data"))
 
 
-def test_the_first_example_runs(
-    hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The lines of the module's text, with HF_ENDPOINT at the local hub."""
-    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-    monkeypatch.chdir(tmp_path)
-    lines = re.findall(
-        r"^    (?:>>>|\.\.\.) (.*?)(?: +# .*)?$", fineweb_dataset.__doc__ or "", re.M
+def test_the_first_example_runs(hub: LocalHub, tmp_path: Path) -> None:
+    """The lines of the module's text, in a process whose HF_ENDPOINT is the local hub."""
+    text = fineweb_dataset.__doc__ or ""
+    lines = re.findall(r"^    (?:>>>|\.\.\.) (.*?)(?: +# .*)?$", text, re.M)[:4]
+    code = ["from transformer.fineweb_dataset import FineWebDataset", *lines[:3]]
+    code += ["    print(*inputs.shape, *targets.shape)", "    break"]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(code)],
+        env={**os.environ, "HF_ENDPOINT": hub.url},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
     )
-    names: dict[str, Any] = {"FineWebDataset": FineWebDataset}
-    exec("\n".join([*lines[:4], "    break"]), names)
-    assert names["inputs"].shape == names["targets"].shape == (32, 128)
+    assert done.stdout == "32 128 32 128\n", done.stderr
 
 
 @pytest.mark.parametrize(
@@ -67,7 +72,7 @@ def test_any_data_loader_yields_the_one_order(
         "train", config, batch_size=own_size, seq_length=T, tokens_per_epoch=100 * T
     )
     expected = stack(list(reference(folder, dataset.text.train, T, "train", 0)))
-    for epoch in range(epochs):  # each goes on where the one before it ended
+    for epoch in range(epochs):  # each starts where the one before it ended
         context = CONTEXT if workers else None
         loader = DataLoader(
             dataset, batch_size, num_workers=workers, multiprocessing_context=context
@@ -129,7 +134,7 @@ def test_a_worker_that_begins_after_another_has_ended_is_in_the_same_epoch(
     assert torch.equal(got, expected)
 
 
-def test_a_resumed_data_set_ends_its_epoch_and_goes_on(config: FineWebConfig) -> None:
+def test_a_resumed_data_set_ends_its_epoch_and_continues(config: FineWebConfig) -> None:
     dataset = FineWebDataset("train", config, seq_length=T, tokens_per_epoch=100 * T)
     whole = [inputs for _ in range(3) for inputs, _ in dataset]
     for k in (1, 37, 99, 100, 101, 250):
@@ -144,7 +149,7 @@ def test_a_resumed_data_set_ends_its_epoch_and_goes_on(config: FineWebConfig) ->
         assert torch.equal(torch.stack(rest), torch.stack(whole[k : k + len(rest)]))
 
 
-def test_iterating_anew_in_mid_epoch_starts_the_epoch_again(config: FineWebConfig) -> None:
+def test_iterating_again_in_mid_epoch_restarts_the_epoch(config: FineWebConfig) -> None:
     dataset = FineWebDataset("train", config, seq_length=T)
     first, second = (torch.stack([x for x, _ in islice(dataset, 20)]) for _ in range(2))
     assert torch.equal(first, second)

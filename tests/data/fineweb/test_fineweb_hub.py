@@ -94,7 +94,7 @@ def test_one_broken_connection_does_not_end_those_of_other_threads(
 
 
 @pytest.mark.parametrize("kind", ["tree", "info"])
-def test_a_listing_that_fails_is_asked_for_again(
+def test_a_listing_that_fails_is_fetched_again(
     config: FineWebConfig, hub: LocalHub, kind: str
 ) -> None:
     hub.fail(Fault("status", status=503), kind=kind)
@@ -113,7 +113,7 @@ def test_a_silent_hub_is_named_until_it_has_answered(
     assert capsys.readouterr().out == f"waiting for the hub ({hub.url}, {REPO}) to answer\n"
 
 
-def test_news_is_printed_before_the_first_step_and_stands_in_the_bar_later(
+def test_news_is_printed_before_the_first_step_and_shown_in_the_bar_later(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     reporter = Reporter()
@@ -146,7 +146,7 @@ def test_bytes_without_a_redirect_are_read_too(config: FineWebConfig, hub: Local
 @pytest.mark.parametrize(
     ("status", "advice"), [(401, "hf auth login"), (403, "terms"), (404, "--revision")]
 )
-def test_what_waiting_cannot_change_is_told_at_once(
+def test_what_waiting_cannot_change_is_reported_at_once(
     config: FineWebConfig, hub: LocalHub, status: int, advice: str
 ) -> None:
     source = make_source(config, [])
@@ -180,7 +180,7 @@ def test_a_filled_cache_needs_no_network(
     assert hub.requests == []
 
 
-def test_a_moving_revision_is_asked_for_and_remembered(
+def test_a_moving_revision_is_looked_up_and_remembered(
     config: FineWebConfig, hub: LocalHub
 ) -> None:
     moving = replace(config, revision="main")
@@ -190,7 +190,7 @@ def test_a_moving_revision_is_asked_for_and_remembered(
     assert make_source(offline, []).fingerprint == first.fingerprint
 
 
-def test_a_hub_that_stays_away_is_given_up(config: FineWebConfig, hub: LocalHub) -> None:
+def test_a_hub_that_stays_away_is_given_up_on(config: FineWebConfig, hub: LocalHub) -> None:
     notices: list[str] = []
     source = make_source(config, notices)
     source.text.hub.retry.seconds = 2.0

@@ -32,7 +32,7 @@ def test_small_data_sets_have_no_empty_shard(groups: list[int], n_shards: int) -
     assert len(split_shards(shards)[1]) == -(-n_shards // 10)
 
 
-def test_a_shard_of_nothing_is_no_shard() -> None:
+def test_parts_of_a_file_with_too_few_row_groups_may_be_empty() -> None:
     file = HubFile("a.parquet", 1000)
     assert len(Shard(0, file, 0, 3).blocks(2)) == 0
     assert [*Shard(0, file, 1, 3).blocks(2), *Shard(0, file, 2, 3).blocks(2)] == [0, 1]

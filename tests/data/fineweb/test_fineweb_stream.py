@@ -73,19 +73,19 @@ def test_every_token_of_both_splits_is_a_target_exactly_once(
     config: FineWebConfig, folder: Path
 ) -> None:
     tokenizer = load_tokenizer("p50k_base")
-    asked: Counter[int] = Counter()
+    scored: Counter[int] = Counter()
     visited: Counter[tuple[str, int]] = Counter()
     for split in ("train", "validation"):
         dataset = FineWebDataset(split, config, seq_length=T, tokens_per_epoch=None)
         for _, targets in dataset:
-            asked.update(targets[targets != IGNORED].tolist())
+            scored.update(targets[targets != IGNORED].tolist())
         for shard in dataset.text.split(split):
             visited.update((shard.file.path, block) for block in shard.blocks(8))
     expected: Counter[int] = Counter()
     for shard in dataset.text.shards:
         for block in shard.blocks(8):
             expected.update(block_tokens(read_texts(folder, shard, block), tokenizer)[1:])
-    assert asked == expected
+    assert scored == expected
     assert set(visited.values()) == {1}
     assert len(visited) == 3 * 8
 
@@ -100,7 +100,7 @@ def test_an_epoch_of_none_is_a_pass_and_the_next_pass_has_another_order(
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_resumed_source_goes_on_with_the_next_row(config: FineWebConfig, seed: int) -> None:
+def test_a_resumed_source_continues_with_the_next_row(config: FineWebConfig, seed: int) -> None:
     whole = list(islice(make_source(config, seed).train_batches(batch_size=4), 150))
     rng = random.Random(seed)
     for k in [1, *rng.sample(range(2, 140), 5)]:
@@ -111,7 +111,7 @@ def test_a_resumed_source_goes_on_with_the_next_row(config: FineWebConfig, seed:
         assert np.array_equal(rows(list(islice(resumed, 8))), rows(whole[k : k + 8]))
 
 
-def test_a_resumed_world_of_another_size_goes_on_with_the_next_row(config: FineWebConfig) -> None:
+def test_a_resumed_world_of_another_size_continues_with_the_next_row(config: FineWebConfig) -> None:
     whole = list(islice(make_source(config).train_batches(batch_size=4), 60))
     state = whole[29].state
     halves = [
@@ -145,8 +145,8 @@ def test_ranks_validate_the_same_rows_in_equally_many_batches(config: FineWebCon
     ranks = [list(source.validation_batches(batch_size=3, rank=r, world_size=4)) for r in range(4)]
     assert {len(batches) for batches in ranks} == {5}
     joined = rows([batch for turn in zip(*ranks, strict=True) for batch in turn])
-    asked = joined[(joined[:, 1] != IGNORED).any(axis=1)]
-    assert np.array_equal(asked, alone)
+    scored = joined[(joined[:, 1] != IGNORED).any(axis=1)]
+    assert np.array_equal(scored, alone)
 
 
 def test_a_document_of_five_megabytes_is_one_document(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_a_place_past_the_end_is_refused(config: FineWebConfig, place: str, mess
         ({"tokens_per_epoch": 0}, "--tokens-per-epoch must be at least 1"),
     ],
 )
-def test_bad_input_is_told_to_the_user(
+def test_bad_input_is_reported_to_the_user(
     config: FineWebConfig, wrong: dict[str, object], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):

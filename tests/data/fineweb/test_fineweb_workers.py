@@ -67,25 +67,25 @@ def fork_while_somebody_is_inside() -> None:
 
 def fork_while_somebody_rests() -> None:
     with fork_gate.no_fork():
-        resting, go_on = threading.Event(), threading.Event()
+        resting, resume = threading.Event(), threading.Event()
 
         def rest() -> None:
             with fork_gate.no_fork(), fork_gate.fork_allowed():
                 resting.set()
-                go_on.wait(LIMIT)
+                resume.wait(LIMIT)
 
         thread = threading.Thread(target=rest, daemon=True)
         thread.start()
         assert resting.wait(LIMIT)
         fork_gate._before()  # this thread is inside, but it is the one that forks
         fork_gate._after_in_parent()
-        go_on.set()
+        resume.set()
         thread.join(LIMIT)
         assert not thread.is_alive()
 
 
 def fork_while_a_block_is_waited_for(config: FineWebConfig) -> None:
-    """Whoever has the block's lock may be waiting for the hub; so may then a fork, for ever."""
+    """The holder of a block's lock may be waiting for the hub: a fork must not wait for it too."""
     text = FineWebSource(load_tokenizer("p50k_base"), config).text
     shard = text.train[0]
     block = text.blocks(shard)[0]

@@ -19,17 +19,17 @@ from transformer.data.text.files import TextCorpus
 from transformer.errors import UserError
 
 
-def test_one_pass_asks_every_token_once(corpus: TextCorpus, tmp_path: Path) -> None:
+def test_one_pass_scores_every_token_once(corpus: TextCorpus, tmp_path: Path) -> None:
     made = source(corpus, tmp_path)
     n_sequences = -(-made.tokens_per_epoch // 16)
     batches = take(made.train_batches(batch_size=1), 2 * n_sequences)
     for one_pass in (batches[:n_sequences], batches[n_sequences:]):
-        asked = torch.cat([batch.targets[batch.targets != IGNORED] for batch in one_pass])
-        np.testing.assert_array_equal(np.sort(asked), np.sort(made.train_tokens[1:]))
+        scored = torch.cat([batch.targets[batch.targets != IGNORED] for batch in one_pass])
+        np.testing.assert_array_equal(np.sort(scored), np.sort(made.train_tokens[1:]))
     assert not same(batches[:5], batches[n_sequences : n_sequences + 5])
 
 
-def test_a_saved_position_goes_on_exactly(corpus: TextCorpus, tmp_path: Path) -> None:
+def test_a_saved_position_continues_exactly(corpus: TextCorpus, tmp_path: Path) -> None:
     made = source(corpus, tmp_path)
     per_pass = -(-made.tokens_per_epoch // 16)
     batches = take(made.train_batches(batch_size=4), per_pass // 2)  # two passes long
@@ -61,8 +61,8 @@ def test_validation_is_the_same_for_everyone(
         for r in range(world_size)
     ]
     assert len({len(batches) for batches in ranks}) == 1
-    asked = torch.cat([b.targets[b.targets != IGNORED] for batches in ranks for b in batches])
-    np.testing.assert_array_equal(np.sort(asked), np.sort(made.validation_tokens[1:]))
+    scored = torch.cat([b.targets[b.targets != IGNORED] for batches in ranks for b in batches])
+    np.testing.assert_array_equal(np.sort(scored), np.sort(made.validation_tokens[1:]))
     assert same(list(made.validation_batches(batch_size=5, world_size=world_size)), ranks[0])
     few = source(corpus, tmp_path, eval_tokens=33, seed=7).validation_batches(batch_size=5)
     (start,) = few

@@ -57,20 +57,20 @@ def test_a_string_view_is_text(tmp_path: Path) -> None:
     assert list(text_documents(tmp_path)) == ["one", "three"]
 
 
-def test_an_integer_of_thousands_of_digits_is_in_nobodys_way(tmp_path: Path) -> None:
+def test_an_integer_of_thousands_of_digits_does_no_harm(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(f'{{"id": {"7" * 5000}, "text": "x"}}\n')
     assert list(text_documents(tmp_path)) == ["x"]
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.txt", "a.md"])
-def test_a_byte_order_mark_is_no_text(tmp_path: Path, name: str) -> None:
+def test_a_byte_order_mark_is_not_text(tmp_path: Path, name: str) -> None:
     content = '{"text": "x"}\n' if name == "a.jsonl" else "x"
     (tmp_path / name).write_text(content, encoding="utf-8-sig")
     assert list(text_documents(tmp_path / name)) == ["x"]
 
 
 @pytest.mark.parametrize("mark", [b"", BOM_UTF8])
-def test_a_cache_that_has_the_mark_as_a_token_is_not_todays(tmp_path: Path, mark: bytes) -> None:
+def test_a_cache_that_has_the_mark_as_a_token_is_not_used(tmp_path: Path, mark: bytes) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(mark + b"x")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()

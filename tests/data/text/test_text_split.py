@@ -69,7 +69,7 @@ def test_one_long_document_is_cut(tmp_path: Path) -> None:
     corpus = TextCorpus(tmp_path / "book.txt")
     parts = list(corpus.parts())
     assert "".join(text for _, text in parts) == book
-    assert all(a[0] != b[0] for a, b in pairwise(parts))  # joined where alike
+    assert all(a[0] != b[0] for a, b in pairwise(parts))  # joined where both are on one side
     assert all(text.endswith("\n\n") for _, text in parts[:-1])
     share = sum(map(len, corpus.documents("validation"))) / len(book)
     assert 0.08 < share < 0.15
@@ -89,7 +89,9 @@ def test_one_long_document_is_cut(tmp_path: Path) -> None:
         ["", "a", "", "b"],
     ],
 )
-def test_small_and_dull_collections_have_both_sides(documents: list[str], tmp_path: Path) -> None:
+def test_small_and_repetitive_collections_have_both_sides(
+    documents: list[str], tmp_path: Path
+) -> None:
     corpus = TextCorpus(write_jsonl(tmp_path / "a.jsonl", documents))
     train, validation = ("".join(corpus.documents(side)) for side in ("train", "validation"))
     assert validation

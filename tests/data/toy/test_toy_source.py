@@ -1,4 +1,4 @@
-"""Batches of toy stories: whole stories, a floor that is right, a place that can be found again."""
+"""Batches of toy stories: whole stories, a floor that is right, positions that are found again."""
 
 import math
 from itertools import islice
@@ -35,14 +35,14 @@ def source(tokenizer: Tokenizer) -> ToyStoriesSource:
 
 
 def story_in(tokenizer: Tokenizer, inputs: Tensor, targets: Tensor) -> str:
-    """The text of a row, after a look at its form."""
-    end, asked = tokenizer.end_of_text, int((targets != IGNORED).sum())
+    """The text of a row, after a check of its form."""
+    end, scored = tokenizer.end_of_text, int((targets != IGNORED).sum())
     assert inputs[0] == end
-    assert targets[asked - 1] == end
-    assert torch.equal(inputs[1:asked], targets[: asked - 1])
-    assert (inputs[asked:] == end).all()
-    assert (targets[asked:] == IGNORED).all()
-    return tokenizer.decode(targets[: asked - 1].tolist())
+    assert targets[scored - 1] == end
+    assert torch.equal(inputs[1:scored], targets[: scored - 1])
+    assert (inputs[scored:] == end).all()
+    assert (targets[scored:] == IGNORED).all()
+    return tokenizer.decode(targets[: scored - 1].tolist())
 
 
 def test_rows_are_whole_stories_and_the_floor_is_theirs(

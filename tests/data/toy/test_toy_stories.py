@@ -63,7 +63,7 @@ def test_the_parser_inverts_the_generator(stories: int) -> None:
 
 
 def test_all_stories_of_a_small_grammar_sum_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real rules with fewer words, few enough to write out every story there is."""
+    """The real rules with fewer words, few enough to write out every story."""
     small = {
         "FIRST_SYLLABLES": ("Tam", "Lin"), "LAST_SYLLABLES": ("bo",), "KINDS": ("girl", "fox"),
         "HOMES": ("here",), "COLOURS": ("red",), "FOOD": {"nut": "nuts"},

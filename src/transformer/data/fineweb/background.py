@@ -1,4 +1,4 @@
-"""Work beside the main thread that never keeps a program from ending."""
+"""Work in other threads that never keeps a program from ending."""
 
 import threading
 from collections.abc import Callable
@@ -9,8 +9,8 @@ _Result = TypeVar("_Result")
 
 
 def spawn(action: Callable[[], _Result]) -> Future[_Result]:
-    """Run `action` in a daemon thread. (An executor's threads are waited for at exit, and one
-    that waits for a hub may wait for a quarter of an hour.)"""
+    """Run `action` in a daemon thread. (Python waits at exit for an executor's threads, and one
+    that waits for a hub may take a quarter of an hour.)"""
     future: Future[_Result] = Future()
 
     def run() -> None:

@@ -1,4 +1,4 @@
-"""In which order blocks and their sequences are visited, and how a place in it is written down.
+"""In which order blocks and their sequences are visited, and how a position in it is saved.
 
 Three permutations, one inside the other, each a function of (seed, pass, where) alone:
 
@@ -8,10 +8,10 @@ Three permutations, one inside the other, each a function of (seed, pass, where)
                                │
                                └─ block 12: sequences 4711, 20, 5000, …
 
-The first permutation mixes the files, the second the places of a file, the third the documents
-of a row group; only one block has to be in memory. Nothing repeats before a pass has visited
-every sequence once, and the next pass has another order. Since no generator has a past, a place
-is five small numbers, and going to it means reading one block.
+The first permutation mixes the files, the second the parts of a file, the third the documents
+of a row group; only one block has to be in memory. Nothing repeats until a pass has visited
+every sequence once, and the next pass has another order. Since no generator has a state, a
+position is five small numbers, and returning to it means reading one block.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +27,7 @@ Key = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Position:
-    """A place *between* two sequences: how many of each level have been left behind.
+    """A place *between* two sequences: how many of each level are finished.
 
     `shard`, `block` and `sequence` count along the permuted orders; `seen` counts sequences
     since the very beginning.
@@ -50,7 +50,7 @@ class Position:
 
 
 def position_of(state: State, fingerprint: str) -> Position:
-    """The place that a state names.
+    """The position that a state describes.
 
     Raises:
         UserError: the state was saved by a source with another fingerprint, or is damaged.
@@ -100,14 +100,14 @@ def visits(
     *key: str | int,
     passes: int | None = None,
 ) -> Iterator[Visit]:
-    """The blocks from `start` on, for so many passes (None: without end).
+    """The blocks from `start` on, for this many passes (None: endlessly).
 
     Args:
-        count_blocks: the row groups of a shard; asked when its turn comes.
+        count_blocks: the row groups of a shard; called when its turn comes.
         key: what the order depends on, such as a seed.
 
     Raises:
-        UserError: `start` lies outside the split, or the split has no row groups.
+        UserError: `start` is outside the split, or the split has no row groups.
     """
     position = start
     while passes is None or position.pass_number < passes:

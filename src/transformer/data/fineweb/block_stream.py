@@ -73,7 +73,7 @@ def group_rows(
 
     Args:
         limit: sequences in all, None for as many as there are.
-        on_visit: told, after each group, which block the stream is in.
+        on_visit: called after each group with the block that the stream is in.
     """
     parts: list[tuple[Tokens, Tokens]] = []
     held = 0

@@ -1,17 +1,17 @@
 """A shard on disk: its texts and their tokens, one row group for each block.
 
     shard_00007.parquet
-        row group 0     text: string       tokens: list<uint16>, end-of-text behind each document
+        row group 0     text: string       tokens: list<uint16>, end-of-text after each document
         row group 1     …
         footer          transformer.shard: where it comes from; the SHA-256 of each block's tokens
-                        transformer.sha256: of the line before
+                        transformer.sha256: the hash of the line above
 
-There is one check: the tokens of a block that is read must have the block's hash. It covers the
-whole way from the disk to the training. (The checksums that Parquet can give to its pages do not:
-the header of a page has none, and one flipped bit in it can decode to other tokens without any
-error.) The texts are there for people who look into the file; training never reads them.
+There is one check: the tokens of a block must have the block's hash whenever it is read. That
+covers the whole way from the disk to training. (The checksums that Parquet can give to its pages
+do not: the header of a page has none, and one flipped bit in it can decode to other tokens without
+any error.) The texts are there for people who look into the file; training never reads them.
 
-A block that is read before its shard is complete lies in a file of its own: a shard of one block.
+A block that is read before its shard is complete has a file of its own: a shard of one block.
 """
 
 import hashlib
@@ -73,10 +73,10 @@ class CachedShard:
     """An open shard, for one thread.
 
     Attributes:
-        groups: the row groups of its source that are its blocks.
+        groups: which row groups of its source are its blocks.
 
     Raises:
-        DamagedError: the file is not a shard (anymore).
+        DamagedError: the file is not a shard, or no longer one.
     """
 
     def __init__(self, path: Path, end_of_text: int) -> None:
@@ -106,7 +106,7 @@ class CachedShard:
         return np.concatenate([np.array([self._end_of_text], values.dtype), values])
 
     def read_table(self, block: int, columns: list[str] | None = None) -> pa.Table:
-        """The same as it lies there, with the texts."""
+        """The row group as it is stored: all columns, or only some."""
         place = block - self.groups.start
         try:
             table = self._file.read_row_group(place, columns=columns, use_threads=False)

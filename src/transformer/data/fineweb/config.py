@@ -37,14 +37,14 @@ class FineWebConfig:
     data/fineweb_cache, data/NAME_cache for another data set, data/text_cache."""
     max_cached_shards: AtLeastTwo = 5
     """Shards to keep, about 300 MB each: at least the one in use and the next. While one is
-    being built there are two more."""
+    being built, it needs the room of up to two more."""
     tokens_per_epoch: Positive | None = 100_000_000
     """Tokens that count as one epoch; None is one pass, where its length is known."""
     eval_tokens: Positive = 262_144
     """Tokens of the validation split in one evaluation, the same ones every time."""
     workers: Annotated[int, AtLeast(0)] = 1
-    """Threads that fetch and tokenise ahead; 0: nothing is read ahead. The order is the same
-    for any number."""
+    """Threads that fetch and tokenise in advance; 0: nothing is read ahead. The order is the
+    same for any number."""
 
     def __post_init__(self) -> None:
         check_bounds(self)
@@ -55,6 +55,6 @@ class FineWebConfig:
 
     @property
     def cache_folder(self) -> Path:
-        """Where shards are kept: `cache_dir`, or the place that the data set's name gives."""
+        """Where shards are kept: `cache_dir`, or a folder named after the data set."""
         name = "fineweb" if self.repo == FINEWEB else self.repo.split("/")[-1]
         return self.cache_dir or Path("data") / f"{name}_cache"

@@ -1,20 +1,20 @@
-"""A fork waits until nobody here is in the middle of something.
+"""A fork waits until no thread is in the middle of something.
 
 A `DataLoader` with workers forks this process (on Linux, before Python 3.14). A fork copies one
 thread, and every lock as it is at that moment. A lock that *another* thread holds (of the HTTP
-client, of Arrow, of the tokenizer) stays locked in the copy, for there is nobody who would release
-it, and whoever asks for it waits for ever:
+client, of Arrow, of the tokenizer) stays locked in the copy, where no thread will release it, and
+a thread that asks for it waits for ever:
 
     main     ──────────────────── fork ──▶ child: asks for the lock … for ever
     builder  ───── [ lock held, request under way ] ─────▶
 
-So whatever uses those libraries does it inside `no_fork()`, and a fork is held back until all
-threads have left it:
+So all use of those libraries is inside `no_fork()`, and a fork is held back until all threads have
+left it:
 
     main     ──────────────────── (waits) ────── fork ──▶ child: every lock is free
     builder  ───── [ no_fork(): request under way ] │ waits for the fork ─▶
 
-Long waits inside it (for a hub that is down) are put into `fork_allowed()`.
+Long waits inside it (for a hub that is down) are wrapped in `fork_allowed()`.
 """
 
 import os
@@ -45,7 +45,7 @@ def no_fork() -> Iterator[None]:
 
 @contextmanager
 def fork_allowed() -> Iterator[None]:
-    """Inside `no_fork`: a stretch in which a fork does no harm, since no lock is held."""
+    """Inside `no_fork`: a section in which a fork does no harm, since no lock is held."""
     thread = threading.get_ident()
     if thread not in _inside:
         yield

@@ -1,10 +1,10 @@
 """Reading a data set on the Hugging Face hub: what files there are, and any bytes of any of them.
 
-A 2 GB Parquet file is never downloaded to read one block of it: HTTP range requests bring the
-footer (which says where every row group lies) and then exactly the bytes of a row group.
+A 2 GB Parquet file is never downloaded to read one block of it: HTTP range requests fetch the
+footer (which says where every row group is) and then exactly the bytes of a row group.
 
-    listing ──▶ files and sizes ──▶ footer (once a file) ──▶ row group ──▶ texts
-    1 request                       1-2 range requests       1 range request
+    listing ──▶ files and sizes ──▶ footer (once per file) ──▶ row group ──▶ texts
+    1 request                       1-2 range requests         1 range request
 
 The hub answers a range request with a redirect to the host that has the bytes; the client
 library follows it. What fails is tried again by `retry.Retry`.
@@ -57,7 +57,7 @@ class Listing:
 
 
 class Hub:
-    """One data set repository. Safe to share between threads, and cheap to make anew."""
+    """One data set repository. Safe to share between threads, and cheap to create again."""
 
     def __init__(
         self, repo: str, revision: str, endpoint: str | None = None, notify: Notify = log_notice
@@ -75,8 +75,8 @@ class Hub:
     def list_files(self, path: str, kept_at: Path) -> Listing:
         """The Parquet files below `path`, remembered in the file `kept_at`.
 
-        A commit never changes, so its listing is asked for once. A branch or a tag may move: it
-        is asked for each time, and the remembered listing serves where there is no network.
+        A commit never changes, so its listing is fetched once. A branch or a tag may move: its
+        listing is fetched each time, and the remembered one is used where there is no network.
 
         Raises:
             UserError: no such repository, revision or path; or never seen and no network.
@@ -116,7 +116,7 @@ class Hub:
         hf_raise_for_status(response)
         data: bytes = response.content
         if len(data) != end - start:
-            raise UnreadableError(f"asked for {end - start} bytes, got {len(data)}")
+            raise UnreadableError(f"requested {end - start} bytes, got {len(data)}")
         return data
 
     def _ask_for_listing(self, path: str) -> Listing:
@@ -144,7 +144,7 @@ class Hub:
         return Listing(self.repo, path, self.revision, commit, files)
 
     def _siblings(self, root: str, path: str) -> str:
-        """What stands beside a path that does not exist, for the error message."""
+        """What there is in place of a path that does not exist, for the error message."""
         parent = path.rstrip("/").rpartition("/")[0]
         try:
             with no_fork():
@@ -160,7 +160,7 @@ class Hub:
     def _read_kept(self, path: str, kept_at: Path) -> Listing | None:
         data = read_checked(kept_at)
         listing = Listing.from_json(data) if data else None
-        asked = (self.repo, path, self.revision)
-        if listing is None or (listing.repo, listing.path, listing.revision) != asked:
+        wanted = (self.repo, path, self.revision)
+        if listing is None or (listing.repo, listing.path, listing.revision) != wanted:
             return None
         return listing

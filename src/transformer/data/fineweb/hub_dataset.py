@@ -4,13 +4,13 @@ A block is read from wherever it is quickest to get:
 
     read(shard 31, block 12)
        1. the cached shard                        complete on disk
-       2. a block file                            somebody read this block before
+       2. a block file                            this block has been read before
        3. the hub: one range request, ~2 MB       tokenise, and keep it as a block file
 
-The first batch of a run takes way 3 and comes within seconds, and so does a resume in the middle
-of a shard. Whoever needs a block first, training or the builder, in this process or in another
-one, fetches and tokenises it, under a lock; all others find it on the disk. So every block is
-fetched once and tokenised once.
+The first batch of a run takes way 3 and arrives within seconds; so does a resume in the middle of
+a shard. Training or the builder, in this process or another, fetches and tokenises a block when it
+needs it first, under a lock; all others find it on the disk. So every block is fetched once and
+tokenised once.
 """
 
 import hashlib
@@ -45,7 +45,7 @@ class HubText:
     Attributes:
         shards: all of them, in the order of the files.
         train, validation: the two sides of the split.
-        remote: a file, with its footer as long as it is among the last ones used.
+        remote: gives a file, with its footer as long as it is among the last ones used.
     """
 
     def __init__(self, config: FineWebConfig, notify: Notify) -> None:
@@ -84,7 +84,7 @@ class ShardedText(HubText):
 
     Attributes:
         identity: what the cached shards are made of; equal identities can share a cache.
-        counts: how many blocks came from each of the three ways ("shard", "block", "hub").
+        counts: how many blocks came in each of the three ways ("shard", "block", "hub").
     """
 
     def __init__(self, config: FineWebConfig, tokenizer: Tokenizer, notify: Notify) -> None:
@@ -119,7 +119,7 @@ class ShardedText(HubText):
         """
         found = self.cache.read(shard, block)
         if found is None:
-            with fork_allowed():  # whoever has the lock may be waiting for the hub
+            with fork_allowed():  # the holder of the lock may be waiting for the hub
                 lock = self.cache.lock(f"block_{block % LOCKS}").acquire()
             with lock:
                 found = self.cache.read(shard, block) or ("hub", self._fetch(shard, block))
@@ -148,8 +148,8 @@ class ShardedText(HubText):
     def stream(
         self, split: Split, start: Position, seed: int, *, passes: int | None = None
     ) -> Iterator[tuple[Visit, Tokens]]:
-        """The blocks of a split from a position on. The validation order knows no seed: it is
-        the same in every run."""
+        """The blocks of a split from a position on. The validation order does not depend on the
+        seed: it is the same in every run."""
         key = ("train", seed) if split == "train" else ("validation",)
         order: Iterator[Visit] = visits(self.split(split), start, self.blocks, *key, passes=passes)
         return read_ahead(
@@ -157,7 +157,7 @@ class ShardedText(HubText):
         )
 
     def build_around(self, visit: Visit) -> None:
-        """Have the shard of this visit cached, then the next one."""
+        """Have the shard of this visit built, then the next one."""
         upcoming = [] if visit.next_shard is None else [visit.next_shard]
         self.builder.want([visit.shard, *upcoming])
 

@@ -3,7 +3,7 @@
     ┌─────────────┬─────────────┬─ ─ ─┬─────────────┬────────┐
     │ row group 0 │ row group 1 │     │ row group G │ footer │      2 GB, G ≈ 1000
     └─────────────┴─────────────┴─ ─ ─┴─────────────┴────────┘
-     text id url …                                   where each column of each group lies
+     text id url …                                   where each column of each group is
 
 The footer is read once and kept. After that a block costs one range request, for the bytes of its
 text column and no others.
@@ -20,7 +20,7 @@ from transformer.data.fineweb.hub import Hub, HubFile, Listing
 from transformer.data.text.files import check_text_column
 from transformer.machine.files import read_checked, write_checked
 
-TAIL = 64 * 1024  # bytes: the first read of a footer; the end of it says how long it is
+TAIL = 64 * 1024  # bytes read first: their end says how long the footer is
 MAGIC = b"PAR1"
 
 
@@ -45,8 +45,8 @@ class RemoteParquet:
     def footer(self) -> pq.FileMetaData:
         """The file's metadata: from disk, else with one or two range requests.
 
-        Two threads may both fetch it. (`cached_property` would make one wait, but with a lock
-        that Python 3.11 holds for all files at once, while the hub is waited for.)
+        Two threads may both fetch it. (`cached_property` would make one wait, but in Python 3.11
+        with one lock for all files, held as long as the hub takes to answer.)
         """
         if self._footer is None:
             data = read_checked(self.kept_at)
@@ -73,7 +73,7 @@ class RemoteParquet:
 
     def _fetch_column(self, block: int) -> pa.ChunkedArray:
         """Fetched first and then decoded: Arrow must not wait for the hub inside its own code,
-        for a thread that does so while the program ends brings the whole process down."""
+        because a thread that does so while the program ends crashes the whole process."""
         group = self.footer.row_group(block)
         columns = map(group.column, range(group.num_columns))
         column = next(column for column in columns if column.path_in_schema == self.text_column)

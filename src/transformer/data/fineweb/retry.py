@@ -1,4 +1,4 @@
-"""Trying again: what is worth another try, how long to wait, what to tell the user.
+"""Trying again: what is worth another try, how long to wait, and what to tell the user.
 
 `huggingface_hub` repeats a request that the hub answers with 429 or 5xx five times, within half a
 minute. A training run should also survive a router's restart or a hub under maintenance:
@@ -25,15 +25,15 @@ from transformer.errors import UserError
 
 try:
     import httpx2 as httpx
-except ImportError:  # huggingface_hub 1.x stands on httpx
+except ImportError:  # huggingface_hub 1.x is built on httpx
     import httpx  # type: ignore[import-not-found,no-redef,unused-ignore]
 
 Notify = Callable[[str], None]
-"""Is told, in a few words, what a data set is waiting for or building. Any thread may call it."""
+"""Called with a few words on what a data set is waiting for or building, from any thread."""
 
 RETRY_SECONDS = 15 * 60.0  # seconds after the first failure
 LONGEST_WAIT = 60.0
-SILENCE = 3.0  # seconds without a first answer, after which the user is told
+SILENCE = 3.0  # seconds without a first answer before the user is told
 
 _PERMANENT = {
     401: "sign in with `hf auth login`, and check that the repository exists",
@@ -48,7 +48,7 @@ class UnreadableError(OSError):
 
 
 def log_notice(message: str) -> None:
-    """The `Notify` of whoever gives none: the package's log."""
+    """The default `Notify`: writes to the package's log."""
     logging.getLogger("transformer.data").info(message)
 
 
@@ -72,7 +72,7 @@ class Retry:
         """The result of `action()`, tried until it succeeds or time is up.
 
         Raises:
-            UserError: trying again would not help, or did not for `seconds`.
+            UserError: trying again would not help, or has not helped for `seconds`.
         """
         gives_up_at = time.monotonic() + self.seconds
         wait, failures = 1.0, 0
@@ -88,7 +88,8 @@ class Retry:
                 if left <= 0:
                     raise UserError(
                         f"{self.where} failed {failures} times ({reason}); try again later with "
-                        "--resume, or fill the cache ahead with commands/download.py"
+                        "--resume, or fill the cache in advance with "
+                        "uv run python commands/download.py"
                     ) from error
                 pause = min(left, wait * random.uniform(0.75, 1.25))
                 self.notify(f"waiting for the hub: {reason}; next try in {pause:.0f} s")
@@ -103,10 +104,8 @@ class Retry:
 
     @contextmanager
     def _silence_told(self) -> Iterator[None]:
-        """A hub that accepts and says nothing is an error only after minutes: say who is awaited.
-
-        Once it has answered this process, a long wait is a long download.
-        """
+        """A hub that accepts a connection and then says nothing becomes an error only after
+        minutes, so tell the user earlier. Once it has answered, a long wait is a long download."""
         if self.reached:
             yield
             return

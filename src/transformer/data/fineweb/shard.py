@@ -2,10 +2,10 @@
 
 A **shard** is a run of row groups of one file. A file of `size` bytes is cut into
 max(1, round(size / shard_bytes)) parts; part j of n has the row groups ⌊jG/n⌋ … ⌊(j+1)G/n⌋ - 1
-of the file's G. So the shards of a data set are known from the listing alone, before a byte of
-the files was read:
+of the file's G. So the shards of a data set are known from the listing alone, before any byte of
+the files has been read:
 
-    000_00000.parquet  2.15 GB  ──▶ shard 0 … 7      ≈ 130 row groups, 91 M tokens each
+    000_00000.parquet  2.15 GB  ──▶ shard 0 … 7      ≈ 130 row groups, 91 M tokens per shard
     001_00000.parquet  2.15 GB  ──▶ shard 8 … 15
     …                                                sample-10BT: 114 shards
 
@@ -51,8 +51,8 @@ def cut_into_shards(
 ) -> tuple[Shard, ...]:
     """All shards, in the order of the files.
 
-    A small data set gets smaller shards, until there are ten. Where they become so small that
-    a part might have no row group at all, `count_blocks` is asked and no part is left empty.
+    A small data set gets smaller shards, until there are ten. If they become so small that a
+    part might have no row group at all, `count_blocks` is called and no part is left empty.
 
     Raises:
         UserError: fewer than two row groups, so there is nothing to split.

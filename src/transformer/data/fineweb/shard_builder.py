@@ -1,10 +1,10 @@
-"""Building shards while training goes on: read every block, then join them.
+"""Building shards while training runs: read every block, then join them.
 
     want([31, 7]) ──▶ block 4030, 4031, … of 31 ──▶ shard_00031.parquet ──▶ the same for 7
 
 The shard that is being read is built first, then the one after it (the prefetch). Blocks that
-training has read meanwhile are there already, and those that the build was quicker to read are
-there for training. A build that was killed goes on where it was.
+training has already read need not be read again, nor does training read those that the builder
+read first. A build that was killed continues where it stopped.
 """
 
 import threading
@@ -25,8 +25,8 @@ class ShardBuilder:
     """Builds wanted shards in a background thread, or one at a time with `build`.
 
     Args:
-        blocks: tells the row groups of a shard.
-        read: reads one of them, so that the cache keeps it.
+        blocks: gives the row groups of a shard.
+        read: reads one of them and puts it into the cache.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class ShardBuilder:
         self._stop = False
 
     def protect(self, shards: Sequence[Shard]) -> None:
-        """Replace the list of wanted shards, most urgent first: they are not evicted."""
+        """Replace the list of wanted shards, most urgent first; these are not evicted."""
         self._wanted = list(shards)
         self._cache.in_use = {shard.name for shard in shards}
 
@@ -59,7 +59,7 @@ class ShardBuilder:
                 spawn(self._run)
 
     def close(self, seconds: float = 5.0) -> None:
-        """End the thread after the block at hand; wait for it at most so long."""
+        """End the thread after its current block; wait for it at most this long."""
         with self._condition:
             self._stop = True
             self._condition.wait_for(lambda: not self._running, timeout=seconds)
@@ -99,7 +99,7 @@ class ShardBuilder:
                     return
             try:
                 built = self.build(shard)
-            except (UserError, OSError) as error:  # the reader will meet it too, and say it
+            except (UserError, OSError) as error:  # the reader will meet it too, and raise it
                 built = False
                 self._notify(f"{shard.name} is not built: {error}")
             if not built:

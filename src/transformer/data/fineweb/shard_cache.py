@@ -1,4 +1,4 @@
-"""The folder of cached shards: whole or absent, checked when read, evicted when unused longest.
+"""The folder of cached shards: whole or absent, checked when read, least recently used go first.
 
     data/fineweb_cache/
         shard_00007.parquet     a shard (`cached_shard`)
@@ -9,15 +9,15 @@
 
 cache_metadata.json is written for people and programs that look at the folder: at each start, and
 when a shard comes or goes. The shards themselves say all of it (where they come from, in their
-metadata; their last use, by the time of the file), so nothing is lost with it.
+metadata; their last use, by the time of the file), so losing this file loses nothing.
 
-**Least recently used (LRU).** There is room for `max_shards`; one more, and the shard that was
-opened the longest time ago goes, never one in use:
+**Least recently used (LRU).** There is room for `max_shards`. When there is one more, the shard
+opened longest ago is deleted, but never one in use:
 
     opened (old → new)    7 31 98 4 12      + 55 ──▶  31 98 4 12 55       7 is deleted
 
-On a full disk one goes before its time. Locks work between the processes of one machine; the
-folder must be on a local disk.
+On a full disk one is deleted early. Locks work between the processes of one machine; the folder
+must be on a local disk.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ from transformer.machine.files import NO_ROOM, is_abandoned, replaced, write_ato
 
 METADATA = "cache_metadata.json"
 VERSION = 2
-STALE_SECONDS = 86_400.0  # a block that nobody has read for so long
+STALE_SECONDS = 86_400.0  # a block file unused for this long is deleted
 
 
 class ShardCache:
@@ -81,7 +81,7 @@ class ShardCache:
                     part.unlink(missing_ok=True)
 
     def path(self, shard: Shard, block: int | None = None) -> Path:
-        """Where a shard lies, or one of its blocks until it is complete."""
+        """Where a shard is, or one of its blocks until the shard is complete."""
         if block is None:
             return self.folder / f"{shard.name}.parquet"
         return self._blocks / f"{shard.name}_{block:05d}.parquet"
@@ -91,7 +91,7 @@ class ShardCache:
         return self.path(shard).exists() or (block is not None and self.path(shard, block).exists())
 
     def open(self, shard: Shard, block: int | None = None) -> CachedShard | None:
-        """The shard or block, if it is here; noted as used now.
+        """The shard or block, if it is here; it counts as used now.
 
         A damaged file is deleted with a warning, and None returned as if it had not been here.
         """
@@ -110,7 +110,7 @@ class ShardCache:
 
     def read(self, shard: Shard, block: int) -> tuple[str, Tokens] | None:
         """The tokens of a block, and whether they came from its "shard" or from a file of the
-        "block" alone; None if neither is here and whole."""
+        "block" alone; None if there is no undamaged file of either kind."""
         opened, way, path = self.open(shard), "shard", self.path(shard)
         if opened is None:
             opened, way, path = self.open(shard, block), "block", self.path(shard, block)
@@ -127,7 +127,7 @@ class ShardCache:
         self._write(self.path(shard, block), shard, groups, lambda _: [table])
 
     def publish(self, shard: Shard, blocks: range) -> bool:
-        """Join the kept blocks, all of them, to the shard; then evict down to `max_shards`.
+        """Join all the kept blocks into the shard; then evict down to `max_shards`.
 
         Returns False if there is no room, or a block was not kept.
         """
@@ -146,7 +146,7 @@ class ShardCache:
                 self._evict(self.in_use | {shard.name}, self.max_shards)
         long_ago = time.time() - STALE_SECONDS
         for path in self._blocks.glob("*"):
-            with suppress(FileNotFoundError):  # another process was quicker
+            with suppress(FileNotFoundError):  # another process has deleted it
                 if path.name.startswith(f"{shard.name}_") or path.stat().st_mtime < long_ago:
                     path.unlink()
         return done
@@ -192,8 +192,8 @@ class ShardCache:
     def _write(
         self, path: Path, shard: Shard, groups: range, tables: Callable[[bool], Iterable[pa.Table]]
     ) -> bool:
-        """Write a file, whole or not at all. On a full disk one shard goes, and `tables` is asked
-        once more, now to be frugal."""
+        """Write a file, whole or not at all. On a full disk one shard is deleted, and `tables` is
+        called once more, now to be frugal with space."""
         provenance = self._provenance(shard, groups)
         for frugal in (False, True):
             try:
@@ -211,7 +211,7 @@ class ShardCache:
 
     @contextmanager
     def _change(self) -> Iterator[None]:
-        """One change of the folder at a time; then cache_metadata.json tells of it."""
+        """One change of the folder at a time; then cache_metadata.json is written again."""
         with self.lock("index"):
             yield
             whole = {"version": VERSION, "identity": self.identity, "shards": self.entries()}
@@ -224,7 +224,7 @@ class ShardCache:
         return sorted(self.folder.glob("shard_*.parquet"))
 
     def _whole_shards(self) -> Iterator[tuple[Path, CachedShard]]:
-        """The shards that can be opened; the others are deleted when they are to be read."""
+        """The shards that can be opened; the others are deleted when someone reads them."""
         for path in self._shards():
             with suppress(DamagedError, FileNotFoundError):
                 yield path, CachedShard(path, self._end_of_text)
@@ -239,7 +239,7 @@ class ShardCache:
 
 
 def _last_use(path: Path) -> int:
-    """The time of a file that is opened; of one that another process has deleted, the oldest."""
+    """When a shard was last opened; the oldest time for one that another process has deleted."""
     try:
         return path.stat().st_mtime_ns
     except FileNotFoundError:

@@ -1,14 +1,14 @@
 """Where the next iteration of a data set starts, agreed on with its copies in loader workers.
 
 A `DataLoader` with workers gives each of them a copy of the data set. All copies must start an
-epoch at the same place, and only they know where it ended. So both places lie in memory that the
+epoch at the same place, and only they know where it ended. So both places are in memory that the
 copies share:
 
     start   of the iteration that runs now; the first worker that begins it copies it from `next`
     next    where the following iteration starts; a worker writes it when its epoch has ended
 
-A short epoch may be over in one worker before another one has begun. That one must not take
-`next`, which is an epoch too far: it sees by `loader` that `start` is already that of its own
+A short epoch may be over in one worker before another worker has begun it. The late one must not
+take `next`, which is one epoch too far: `loader` tells it that `start` already belongs to its own
 iteration.
 """
 

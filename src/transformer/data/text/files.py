@@ -3,11 +3,11 @@
     files ──▶ documents ──▶ 90/10 by content ──▶ token streams on disk ──▶ shuffled windows
 
 A .txt or .md file is one document, every line of a .jsonl and every row of a .parquet file another
-(the text stands under `text_column`). `text_split.py` says who trains and who validates,
+(the text is under `text_column`). `split.py` decides which documents train and which validate,
 `token_cache.py` how the tokens are kept, `packing.py` how they become sequences.
 
-The same text is known by its content: files that are moved or renamed give the same fingerprint,
-the same cache and the same order of training.
+Text is recognised by its content: files that are moved or renamed give the same fingerprint, the
+same cache and the same order of training.
 """
 
 import hashlib
@@ -93,10 +93,10 @@ class TextCorpus:
 class TextFilesSource:
     """A `BatchSource` over a `TextCorpus`.
 
-    Training takes the windows of the training stream in a new random order each pass. The place
-    in it is one number, the count of sequences seen by all ranks together, so a run may go on
-    with another number of processes. Validation is a fixed random choice of windows of the
-    validation stream, `eval_tokens` long (or all of it).
+    Training takes the windows of the training stream in a new random order each pass. The
+    position is one number, the count of sequences seen by all ranks together, so a run may
+    continue with another number of processes. Validation is a fixed random choice of windows of
+    the validation stream, `eval_tokens` long (or all of it).
     """
 
     floor: float | None = None  # nobody knows the entropy of prose
@@ -154,7 +154,7 @@ class TextFilesSource:
         self, *, batch_size: int, rank: int = 0, world_size: int = 1
     ) -> Iterator[Batch]:
         """Finite and the same every time; see `BatchSource`. All ranks get equally many batches
-        (they must, to exchange weights): one without a row of its own left gets a row in which
+        (under FSDP they exchange weights in each): a rank with no row left gets one in which
         nothing is scored."""
         tokens = self.validation_tokens
         n_windows = count_windows(len(tokens), self.seq_length)
@@ -242,7 +242,7 @@ def _read_parquet(path: Path, text_column: str) -> Iterator[str]:
 def check_text_column(schema: pa.Schema, column: str, where: str) -> None:
     """
     Raises:
-        UserError: there is no such column, there are two, or it holds something else than text.
+        UserError: there is no such column, there are two, or it holds something other than text.
     """
     kinds = [schema.field(place).type for place in schema.get_all_field_indices(column)]
     kinds = [kind.value_type if types.is_dictionary(kind) else kind for kind in kinds]
@@ -284,7 +284,7 @@ def _file_hash(path: Path) -> str:
     with _readable(path):
         with path.open("rb") as file:
             if kind in (".txt", ".md") and file.read(len(BOM_UTF8)) == BOM_UTF8:
-                kind += " without its BOM"  # which caches of earlier versions have as a token
+                kind += " without its BOM"  # caches of earlier versions have the BOM as a token
         return f"{kind}:{hash_file(path)}"
 
 

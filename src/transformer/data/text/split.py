@@ -1,13 +1,13 @@
 """Which documents train the model and which only test it: 90/10, by the hash of the content.
 
-Each document is ranked by the SHA-256 of its text, and the first ones of that order that hold 10 %
-of all characters are the validation set. So the choice is as good as random, yet the same on every
-machine and for every order of the files, and a document that occurs twice never lands on both
+Documents are ranked by the SHA-256 of their text, and the first ones in that order, until they hold
+10 % of all characters, are the validation set. So the choice is as good as random, yet the same on
+every machine and for every order of the files, and a document that occurs twice is never on both
 sides.
 
-**Few or long documents.** One book as a whole would be all training or all validation. A document
-that holds more than a tenth of all text is therefore cut at the ends of paragraphs into passages
-(a fortieth of the text each, 500 to 100,000 characters), and these are ranked instead. Neighbouring
+**Few or long documents.** One whole book would be all training or all validation. A document that
+holds more than a tenth of all text is therefore cut at the ends of paragraphs into passages (a
+fortieth of the text each, 500 to 100,000 characters), and these are ranked instead. Neighbouring
 passages on the same side stay joined. Such a validation set is easier than unseen books would be:
 the model has read the pages around it.
 """
@@ -24,7 +24,7 @@ from transformer.errors import UserError
 Side = Literal["train", "validation"]
 
 SHARE = 0.10  # of the characters, in the validation set
-LARGEST_SHARE = 0.15  # a document that would bring it over this is passed over
+LARGEST_SHARE = 0.15  # a document that would bring it above this is skipped
 LARGEST_WHOLE = 0.10  # a document with more than this share of all text is cut
 PASSAGES = 40  # in the whole text, where it is cut
 SHORTEST_PASSAGE, LONGEST_PASSAGE = 500, 100_000  # characters
@@ -53,7 +53,7 @@ class TextSplit:
             yield side, "".join(passages)
 
     def side(self, passage: str) -> Side:
-        """Where a document or passage belongs."""
+        """The side of a document or passage."""
         return "validation" if text_hash(passage) in self.validation else "train"
 
 
@@ -61,7 +61,7 @@ def split_documents(documents: Iterable[str], total_characters: int) -> TextSpli
     """Rank the documents by hash and choose the validation set.
 
     Raises:
-        UserError: the text is too short, or too much the same, to be split.
+        UserError: the text is too short, or too repetitive, to be split.
     """
     length = min(max(total_characters // PASSAGES, SHORTEST_PASSAGE), LONGEST_PASSAGE)
     split = TextSplit(LARGEST_WHOLE * total_characters, length, frozenset())

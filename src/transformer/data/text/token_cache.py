@@ -1,6 +1,6 @@
 """Token streams on disk: written once, then read through memory mapping.
 
-A mapped file looks like an array, but only the pages that are touched are read, and the operating
+A mapped file looks like an array, but only the pages that are used are read, and the operating
 system keeps them as long as memory is free. Nothing holds a whole stream in memory, and several
 processes share one copy of its pages.
 
@@ -58,14 +58,14 @@ def token_streams(folder: Path, tokenizer: Tokenizer, documents: Documents) -> S
                     streams = _open(folder)
     if streams is None:
         raise UserError(
-            f"the token cache {folder} reads back differently than it was written; "
+            f"the token cache {folder} does not read back as it was written; "
             "check the disk, or choose another --cache-dir"
         )
     return streams
 
 
 def _open(folder: Path) -> Streams | None:
-    """The streams, or None if the cache is absent or damaged (which it then says)."""
+    """The streams, or None if the cache is absent or damaged (then with a warning)."""
     try:
         info = json.loads((folder / "info.json").read_text(encoding="utf-8"))
         streams: Streams = {}

@@ -1,9 +1,9 @@
 """A probabilistic grammar that can be sampled, parsed and enumerated.
 
-A grammar is a tree of nodes. Walking it from left to right writes a text; where the walk may
-go several ways, it draws one, and the probability of the text is the product of those of
+A grammar is a tree of nodes. Walking it from left to right writes a text; where there are
+several ways, the walk draws one, and the probability of the text is the product of those of
 the draws. A walk also remembers: `Bind` gives a piece of text a name, later templates
-repeat it as "{name}", and `Dependent` goes on in a way that was decided before.
+repeat it as "{name}", and `Dependent` continues in a way that was decided before.
 
     >>> animal = Bind("animal", choice("cat", "dog"))
     >>> pair = sequence("one ", animal, ", one ", choice("cat", "dog", unlike=("animal",)))
@@ -15,7 +15,7 @@ repeat it as "{name}", and `Dependent` goes on in a way that was decided before.
 `sample` follows one random path. `derivations` follows every path or, given a text, every
 path that agrees with it: parsing is enumeration that drops what the text contradicts. So
 the parser shares no bookkeeping with the sampler, and what enumeration shows (that the
-probabilities sum to 1) holds for the probabilities that the parser reports.
+probabilities sum to 1) is true of the probabilities that the parser reports.
 """
 
 import math
@@ -40,7 +40,7 @@ class Derivation(NamedTuple):
 
 @dataclass
 class Walk:
-    """The random path of `sample`, on its way."""
+    """The random path of `sample`, as far as it has come."""
 
     rng: Random
     text: str = ""
@@ -53,7 +53,7 @@ class Node(ABC):
 
     @abstractmethod
     def sample(self, walk: Walk) -> None:
-        """Goes on by one random continuation, drawn with its probability."""
+        """Continues the walk at random, each way with its probability."""
 
     @abstractmethod
     def derivations(self, before: Derivation, target: str | None) -> Iterable[Derivation]:
@@ -62,7 +62,7 @@ class Node(ABC):
 
 @dataclass(frozen=True)
 class Text(Node):
-    """Writes a template, "{name}" replaced by what is bound to the name."""
+    """Writes a template, with "{name}" replaced by what is bound to the name."""
 
     template: str
 
@@ -104,7 +104,7 @@ class Choice(Node):
     """Draws one option with probability weight / sum of the weights.
 
     Options whose text is bound to one of the names in `unlike` are left out, and the others
-    share their probability (to draw again until an allowed one comes does just that).
+    share their probability (drawing again until an allowed one comes does just that).
     """
 
     def __init__(
@@ -177,7 +177,7 @@ class Derived(Node):
 
 @dataclass(frozen=True)
 class Dependent(Node):
-    """Goes on with the node that stands for what is bound to `name`."""
+    """Continues with the node that belongs to what is bound to `name`."""
 
     name: str
     nodes: dict[str, Node]
@@ -190,7 +190,7 @@ class Dependent(Node):
 
 
 def as_node(part: "Node | str") -> Node:
-    """A string stands for its Text."""
+    """A string becomes a `Text`; a node stays as it is."""
     return Text(part) if isinstance(part, str) else part
 
 
@@ -222,11 +222,12 @@ def sample(node: Node, rng: Random) -> Derivation:
 
 
 def parses(node: Node, text: str) -> list[Derivation]:
-    """Every way to derive exactly `text`: none if it is foreign, one if unambiguous."""
+    """Every way to derive exactly `text`: none if the grammar does not produce it, one if it is
+    unambiguous."""
     start = Derivation("", {}, 0.0)
     return [found for found in node.derivations(start, text) if len(found.text) == len(text)]
 
 
 def texts(node: Node) -> Iterable[Derivation]:
-    """Every derivation of a grammar (of a small one: their number is a product)."""
+    """Every derivation of a grammar (a small one: the numbers of ways multiply)."""
     return node.derivations(Derivation("", {}, 0.0), None)

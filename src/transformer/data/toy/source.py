@@ -1,17 +1,17 @@
-"""Toy stories as batches: one story a row, and the best loss that anybody could reach.
+"""Toy stories as batches: one story per row, and the best loss that any model could reach.
 
     inputs    E  Once  there  was  …  again  .   E   E   E
     targets   Once  there  was  …  again  .  E   ·   ·   ·        (E end-of-text, · not scored)
 
-A story begins at the first position and ends with end-of-text; what is left of the row is
-filled up and not scored. Training and validation rows look the same, so nothing but the
-stories has to be learned, and the loss on the validation stories can be compared with
+A story begins at the first position and ends with end-of-text; the rest of the row is padding
+and not scored. Training and validation rows look the same, so nothing but the stories has to
+be learned, and the loss on the validation stories can be compared with
 
     floor = Σ -ln p(story)  /  Σ (tokens of the story + 1 for end-of-text)        nats per token
 
-The floor belongs to exactly these stories: a model that knew the grammar perfectly would
-score it exactly. (Its tokens spell the text in one way only, and the text says where it
-ends, so the probability of the tokens is that of the text.)
+The floor is that of exactly these stories: a model that knew the grammar perfectly would reach
+it exactly. (The tokenizer spells a text in one way only, and the text says where it ends, so
+the probability of the tokens is that of the text.)
 """
 
 import hashlib
@@ -52,7 +52,7 @@ class ToyStoriesSource:
         tokenizer: for example `make_tokenizer("bpe:1024", tokenizer_stories())`.
         seq_length: T; every story must fit.
         seed: which stories, in which order. The validation stories do not depend on it.
-        stories: train on only so many different stories, over and over.
+        stories: train on only this many different stories, over and over.
         eval_tokens: how many tokens of validation stories (rounded up to a whole story).
 
     Raises:
@@ -81,7 +81,7 @@ class ToyStoriesSource:
         self, *, batch_size: int, rank: int = 0, world_size: int = 1, state: State | None = None
     ) -> Iterator[Batch]:
         """Endless. The state is the number of the next story: story i is a function of (seed,
-        i) alone, so a run goes on from there with any number of processes."""
+        i) alone, so a run continues from there with any number of processes."""
         start = 0
         if state is not None:  # older runs saved it without the fingerprint
             saved = {"fingerprint": self.fingerprint, **state}
@@ -102,8 +102,8 @@ class ToyStoriesSource:
     def validation_batches(
         self, *, batch_size: int, rank: int = 0, world_size: int = 1
     ) -> Iterator[Batch]:
-        """The same held-out stories every time, as many batches on every rank (in the last one
-        a rank may get a row in which nothing is scored)."""
+        """The same held-out stories every time, and equally many batches on every rank (in the
+        last one a rank may get a row in which nothing is scored)."""
         for start in range(0, len(self._validation), world_size * batch_size):
             first = start + rank * batch_size
             rows = self._validation[first : first + batch_size] or [self._padded([])]
@@ -122,7 +122,7 @@ class ToyStoriesSource:
             yield self._limited[index], place + 1
 
     def _distinct(self, stories: int) -> list[str]:
-        """The first so many different training stories."""
+        """The first `stories` different training stories."""
         texts: dict[str, None] = {}
         for text, _ in _training_stories(self.seed):
             texts[text] = None
@@ -151,7 +151,7 @@ class ToyStoriesSource:
         return self._padded([*ids, self.tokenizer.end_of_text])
 
     def _padded(self, targets: list[int]) -> Row:
-        """Inputs, which end-of-text precedes, and targets, both filled up to T."""
+        """Inputs, which begin with end-of-text, and targets, both padded to length T."""
         end, missing = self.tokenizer.end_of_text, self.seq_length - len(targets)
         inputs = [end, *targets, *[end] * missing][: self.seq_length]
         return np.array(inputs), np.array(targets + [IGNORED] * missing)

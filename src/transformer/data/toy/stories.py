@@ -2,21 +2,21 @@
 
 The stories come from the grammar in this file, so the probability p of each is known, and
 with it what no collected text can offer: the *floor*, the mean of -ln p. No model, however
-large, gets below it on average, because what is left is pure chance (which animal? which
-name?). How far above it a model stays is what it has not learned.
+large, gets below it on average, because what remains is pure chance (which animal? which
+name?). A model's distance from the floor is what it has not learned.
 
-What there is to learn, from easy to hard: the words and their order; pronouns that agree;
-a weather that decides what goes wrong, and an ending that depends on it; sums up to nine;
+What can be learned, from easy to hard: the words and their order; pronouns that agree;
+weather that decides what goes wrong, and an ending that depends on it; sums up to nine;
 made-up names, which must be copied; and a song of made-up syllables that the friend sings
 and the hero repeats. No syllable comes twice in a song, songs differ in length, and so does
-what stands between the two singings, so no fixed distance leads from one to the other. The
-second singing starts at a random syllable: which one is pure chance, and all that follow are
-found by looking for the syllable just written in the first singing, and one further (an
-induction head). When the hero began at the beginning, models counted instead: after the third
-syllable since the colon came the fourth. docs/experiments.md tells how they were caught.
+the text between the two singings, so no fixed distance leads from one to the other. The
+second singing starts at a random syllable. That one is pure chance; each later one is found
+by looking up the syllable just written in the first singing and taking the one after it (an
+induction head). When the hero still started at the beginning, models counted instead: after
+three syllables since the colon, take the fourth. docs/experiments.md tells how that was found.
 
 In the templates {She} {she} {Her} are the hero's pronouns and {He} {he} {his} {him} the
-friend's, whatever they turn out to be.
+friend's, whichever sex they have.
 """
 
 import hashlib
@@ -66,10 +66,10 @@ HELD_OUT_SHARE = 10  # one story in ten
 
 @dataclass(frozen=True)
 class Story:
-    """A story, ln p of its text, and where in it the song stands.
+    """A story, ln p of its text, and where in it the song is.
 
-    `text[repetition]` is the second singing and `text[song]`, the same, that part of the first
-    which it repeats: without the space before and the exclamation mark after.
+    `text[repetition]` is the second singing, and `text[song]` the part of the first that it
+    repeats, with the same text: without the space before and the exclamation mark after.
     """
 
     text: str
@@ -84,12 +84,12 @@ def generate_story(rng: Random) -> Story:
 
 
 def story_at(index: int, seed: int | str = 0) -> Story:
-    """Story number `index` of an endless series: the same one whenever it is asked for."""
+    """Story number `index` of an endless series: the same one at every call."""
     return generate_story(Random(f"toy story {seed} {index}"))
 
 
 def parse_story(text: str) -> Story:
-    """Finds the derivation of `text`, knowing nothing of how it was generated.
+    """Finds the derivation of `text`, knowing nothing about how it was generated.
 
     Raises:
         UserError: the grammar does not produce the text.
@@ -113,7 +113,7 @@ def held_out_stories(seed: int | str = 0) -> Iterator[Story]:
 
 
 def song_examples(number: int, seed: int = 0) -> list[Story]:
-    """Held-out stories with the places of their song, to look at how a model copies."""
+    """Held-out stories with the places of their songs, for looking at how a model copies."""
     return list(islice(held_out_stories(f"songs {seed}"), number))
 
 
@@ -135,10 +135,10 @@ def name(who: str, unlike: tuple[str, ...] = ()) -> Node:
 
 
 def pronouns(kind: str, names: str) -> Node:
-    """Binds `names`, as many as are needed, to the subject (at a sentence's start, inside), the
-    possessive (the same) and the object.
+    """Binds `names` to the subject (at a sentence's start, inside), the possessive (the same)
+    and the object, or to the first few of these.
 
-    Girls and boys have theirs; an animal's are drawn here and show when they are first used.
+    Girls and boys have their own; an animal's are drawn here and show when they are first used.
     """
 
     def forms(words: str) -> Node:
@@ -188,7 +188,7 @@ def sum_of(text: str, sign: int) -> Node:
 
 
 def finding() -> Node:
-    """A day with its weather, the things that the hero finds, and what becomes of some."""
+    """A day with its weather, the things that the hero finds, and what happens to some of them."""
     things = [
         sequence(Bind("things", many), remember("thing", one), remember("sort", sort))
         for sort, words in (("food", FOOD), ("treasure", TREASURE))
@@ -226,7 +226,7 @@ def syllables(sung: int = 0) -> Node:
         return sequence(" ", syllable, syllables(sung + 1))
     if sung + 1 == LONGEST_SONG:
         return sequence(" ", syllable)
-    longer = LONGEST_SONG - sung - 1  # as many lengths go on as this against one that stops
+    longer = LONGEST_SONG - sung - 1  # the lengths that are still longer, against one that ends
     return sequence(" ", syllable, Choice(["", syllables(sung + 1)], [1, longer]))
 
 

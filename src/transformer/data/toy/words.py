@@ -41,7 +41,7 @@ PLACES = (
     "beside a log", "by the well", "in an old boot",
 )  # fmt: skip
 
-TRAITS = {  # what the hero is like, and what has become of it in the end
+TRAITS = {  # what the hero is like, and how that ends
     "shy": "was not shy any more",
     "lonely": "never felt lonely again",
     "sleepy": "fell asleep with a smile",

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from transformer.data.toy.stories import story_at
+from transformer.training_utils import EXPLANATIONS
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 TRAIN = "pip install uv && uv run python commands/train.py --dataset toy"
@@ -21,6 +24,30 @@ def code_blocks(text: str) -> list[str]:
 def test_there_are_exactly_two_set_up_commands() -> None:
     lines = [line for block in code_blocks(README) for line in block.splitlines()]
     assert [line for line in lines if "pip install" in line] == [TRAIN, TEST]
+
+
+def test_what_is_said_of_the_sample_is_true_of_it() -> None:
+    findings = runpy.run_path(str(ROOT / "benchmarks/experiments/readme_sample.py"))["findings"]
+    block = next(block for block in code_blocks(README) if "It writes:" in block)
+    story = " ".join(block.split("It writes:")[1].split())
+    assert " ".join(findings(story)) in " ".join(README.split())
+
+
+def test_findings_on_stories() -> None:
+    findings = runpy.run_path(str(ROOT / "benchmarks/experiments/readme_sample.py"))["findings"]
+    story = story_at(3).text
+    assert list(findings(story)) == ["The grammar could have written this story word for word."]
+    names = re.findall(r"named (\w+)", story)
+    foreign = list(findings(story.replace(f"named {names[1]}", "named Zulza")))
+    assert f"{names[1]} was never introduced." in foreign
+    song = re.findall(r": ((?:[a-z]+ )*[a-z]+)!", story)[0]
+    other = list(findings(story.replace(song, song.split()[-1] + " " + song, 1)))
+    assert any("repeats a syllable when it is first sung" in said for said in other)
+
+
+def test_the_readme_names_each_status() -> None:
+    assert [name for name in EXPLANATIONS if f"`{name}`" not in README] == []
+    assert f"  learning: {EXPLANATIONS['learning']}\n" in README
 
 
 def test_ci_runs_the_test_command() -> None:

@@ -1,6 +1,6 @@
 """The same prompt under every sampling strategy, side by side, with figures and a picture.
 
-uv run python commands/compare_sampling.py --prompt "Once upon a time"
+uv run python commands/compare_sampling.py --prompt "Once there was a"
 uv run python commands/compare_sampling.py runs/quick --samples 16 --output strategies.png
 """
 

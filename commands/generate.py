@@ -1,8 +1,8 @@
 """Let a trained model write: continue a prompt, standard input, or what you type.
 
-uv run python commands/generate.py --prompt "Once upon a time"
+uv run python commands/generate.py --prompt "Once there was a"
 uv run python commands/generate.py runs/quick --preset creative --samples 3
-echo "Once upon a time" | uv run python commands/generate.py --json
+echo "Once there was a" | uv run python commands/generate.py --json
 uv run python commands/generate.py --show-probabilities --prompt "The cat"
 """
 

@@ -149,7 +149,7 @@ class FineWebSource:
     def train_batches(
         self, *, batch_size: int, rank: int = 0, world_size: int = 1, state: State | None = None
     ) -> Iterator[Batch]:
-        """Endless; batch by batch the shard in use and the next one are built beside it."""
+        """Endless; batch by batch the shard in use and the next one are built in the background."""
         start = Position() if state is None else position_of(state, self.fingerprint)
         blocks = self.text.stream("train", start, self.seed)
         rows = group_rows(
@@ -162,7 +162,7 @@ class FineWebSource:
         self, *, batch_size: int, rank: int = 0, world_size: int = 1
     ) -> Iterator[Batch]:
         """The first `eval_tokens` of the validation order. Its few blocks are kept on disk
-        beside the shards, so that evaluating evicts nothing that training needs."""
+        next to the shards, so that evaluating evicts nothing that training needs."""
         blocks = self.text.stream("validation", Position(), 0, passes=1)
         limit = _sequences(self.config.eval_tokens, self.seq_length)
         rows = batch_size * world_size

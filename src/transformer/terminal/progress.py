@@ -1,4 +1,4 @@
-"""What a training says while it runs: a live bar in a terminal, plain lines in a file."""
+"""What training says while it runs: a live bar in a terminal, plain lines in a file."""
 
 import sys
 import time
@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from transformer.runs.metrics import Record
 from transformer.training_utils import EXPLANATIONS
 
-LONG = 24 * 3600.0  # seconds; a training that takes longer gets a hint
+LONG = 24 * 3600.0  # seconds; what takes longer gets a hint
 LINE_EVERY = 10.0  # seconds between lines where there is no terminal to draw a bar on
 
 
@@ -72,7 +72,7 @@ class Reporter:
 
     def notice(self, text: str) -> None:
         """News from another thread (a download): a warning is printed, as is everything before
-        the first step; later it stands at the end of the bar until there is something newer."""
+        the first step; later it is at the end of the bar until there is something newer."""
         if text.startswith("warning") or not self._shown:
             self.say(text)
         if self._shown:
@@ -107,7 +107,7 @@ class Reporter:
         if left > LONG:
             self.say(
                 "That is long. --quick trains a smaller model on fewer tokens, --dataset toy one "
-                "that learns to tell stories in minutes; Ctrl-C saves, --resume goes on."
+                "that learns to tell stories in minutes; Ctrl-C saves, --resume continues."
             )
 
 

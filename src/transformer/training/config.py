@@ -85,11 +85,12 @@ class LearningFlags:
     warmup: float = 0.05
     """Share of the training over which the learning rate rises from zero."""
     weight_decay: Annotated[float, AtLeast(0)] = 0.1
-    """AdamW's pull of the weight matrices towards zero."""
+    """How strongly AdamW pulls weight matrices towards zero."""
     max_grad_norm: float = 1.0
     """Gradients longer than this are shortened to it."""
     seed: int = 0
-    """The same seed gives the same losses, bit for bit, on the same machine."""
+    """The same seed gives the same losses, bit for bit, on the same machine with the same threads,
+    precision, compilation and PyTorch."""
     patience: Positive | None = None
     """Stop after this many evaluations without a better validation loss."""
 
@@ -103,7 +104,7 @@ class RecordFlags:
     checkpoint_every: Positive = 100
     """Optimiser steps between checkpoints."""
     keep: Positive = 2
-    """How many of the newest checkpoints to keep, besides the best."""
+    """How many of the newest checkpoints to keep, in addition to the best."""
     tensorboard: bool = False
     """Also write TensorBoard files into the run's folder."""
 
@@ -117,11 +118,11 @@ class MachineFlags:
     mps: bool = False
     """The same as --device mps (Apple silicon)."""
     precision: Precision = "auto"
-    """bf16 halves memory traffic where the processor knows it; auto measures it."""
+    """bf16 multiplies matrices in 16 bits; auto takes it where it is faster here."""
     compile: Switch = "auto"
-    """Let torch.compile fuse operations: faster steps for a start-up of up to a minute."""
+    """Let torch.compile fuse operations: faster steps, after a start of up to a minute."""
     parallel: Parallel = "ddp"
-    """Under torchrun: ddp copies the model to each process, fsdp cuts it into pieces."""
+    """Under torchrun: ddp gives each process the whole model, fsdp a piece of it."""
 
 
 @dataclass(frozen=True)

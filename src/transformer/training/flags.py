@@ -53,12 +53,12 @@ class RunFlags:
     runs_dir: Path = Path("runs")
     """Where runs are kept."""
     resume: tuple[Path, ...] | None = None
-    """Go on with a run or checkpoint; without a path with --name, else the newest run."""
+    """Continue a run or a checkpoint; without a path the run of --name, else the newest run."""
     overwrite: bool = False
     """Replace a run of the same name."""
     new_schedule: bool = False
     """When resuming with more --epochs or --steps: spread the learning rate over all of them
-    instead of staying at its lowest value."""
+    instead of keeping it at its lowest value."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def check_run_flags(run: RunFlags) -> None:
     if run.resume is None:
         return
     if run.overwrite:
-        raise UserError("--resume goes on with a run, --overwrite replaces it: give one of them")
+        raise UserError("--resume continues a run, --overwrite replaces it: give one of them")
     if len(run.resume) > 1:
         paths = ", ".join(map(str, run.resume))
         raise UserError(f"--resume takes one run or checkpoint, but got {paths}")

@@ -1,10 +1,10 @@
 """Look inside a trained model, and change what is there.
 
-uv run commands/interpret.py lens --demo
-uv run commands/interpret.py attention runs/toy --demo --head 2.1 --save attention.png
-uv run commands/interpret.py induction runs/toy
-uv run commands/interpret.py patch runs/toy --demo
-uv run commands/interpret.py ablate runs/toy --demo --kind zero
+uv run python commands/interpret.py lens --demo
+uv run python commands/interpret.py attention runs/toy --demo --head 2.1 --save attention.png
+uv run python commands/interpret.py induction runs/toy
+uv run python commands/interpret.py patch runs/toy --demo
+uv run python commands/interpret.py ablate runs/toy --demo --kind zero
 """
 
 if __name__ == "__main__":
@@ -23,6 +23,7 @@ import tyro
 from transformer.errors import UserError
 from transformer.interpretability import questions
 from transformer.interpretability.ablation import Kind
+from transformer.interpretability.induction_question import ask_induction
 from transformer.interpretability.patching import Site
 from transformer.interpretability.prompts import demo_pair, demo_prompt, encode_pair, encode_prompt
 from transformer.interpretability.report import (
@@ -90,7 +91,7 @@ class Induction(_Question):
 
     def answer(self, loaded: LoadedModel) -> Report:
         songs = demo_songs(loaded.tokenizer, loaded.model.config.max_seq_len)
-        return questions.ask_induction(loaded.model, loaded.tokenizer, songs)
+        return ask_induction(loaded.model, loaded.tokenizer, songs)
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,6 @@
     { value: "underfitting", label: "underfitting" },
     { value: "overfitting", label: "overfitting" },
   ];
-  const MEANING = { // EXPLANATIONS in src/transformer/training_utils.py
-    starting: "too few evaluations to see a trend",
-    learning: "validation loss falls: keep going",
-    underfitting: "both losses are flat: a larger model, a higher learning rate or more steps may help",
-    converged: "both losses are flat, close to the best possible: there is little left to learn",
-    overfitting: "validation loss rises while training loss does not: the model learns the training text "
-      + "by heart; more data, dropout or stopping here would help",
-    diverging: "both losses rise: lower the learning rate",
-  };
   const figure = { run: "learning", at: 0, over: "tokens" };
 
   function mount(root) {
@@ -51,7 +42,8 @@
   function draw() {
     const run = current();
     if (!run) return void readout(figure.box, "page/curves.data.js is missing: export it with commands/export_page.py.");
-    const [step, train, validation, status, induction] = run.validation[figure.at];
+    const [step, train, validation, , induction] = run.validation[figure.at], seen = run.validation.slice(0, figure.at + 1);
+    const status = Page.trainingStatus(seen.map((row) => row[1]), seen.map((row) => row[2]), run.floor);
     const best = Math.min(...run.validation.map((row) => row[2]));
     const last = run.train.at(-1)[0];
     const floor = run.floor === null ? [] : [{ name: `floor ${format(run.floor)}: the best possible`, hue: "neutral",
@@ -65,7 +57,7 @@
     const head = induction === null ? "" : ` Best induction score: ${induction.toFixed(2)}.`;
     readout(figure.box, `Step ${step.toLocaleString("en-US")}: training loss ${train.toFixed(3)}, validation loss `
       + `${validation.toFixed(3)}, perplexity ${Math.exp(validation).toFixed(2)} (lowest validation loss of the run: `
-      + `${best.toFixed(3)}). Status: ${status}: ${MEANING[status] ?? ""}.${head} Made with: ${run.command}`);
+      + `${best.toFixed(3)}). Status: ${status}: ${Page.trainingExplanations[status]}.${head} Made with: ${run.command}`);
   }
 
   /** The steepest beginning is left out, so that what differs later can be seen. */

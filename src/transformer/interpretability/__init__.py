@@ -6,7 +6,8 @@
 | | `logit_lens.py` | What would the model say if it stopped at this layer? |
 | | `attribution.py` | Which head, which layer wrote this logit? |
 | | `attention_patterns.py` | What kind of place does a head look at? |
-| | `induction.py` | Does a head find how the text went on last time? |
+| | `induction.py` | Does a head find how the text continued last time? |
+| | `circuit.py` | Which earlier head does the induction head lean on? |
 | | `copying_heads.py` | Does a head write the token that it looks at? |
 | | `songs.py` | Does the model copy a song that it has read? |
 | changing | `patching.py` | Which activation, moved into another run, moves the answer? |

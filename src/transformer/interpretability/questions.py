@@ -1,37 +1,26 @@
-"""The five questions that `commands/interpret.py` asks a model, each answered with a report."""
+"""What `commands/interpret.py` asks a model, each question answered with a report.
+
+The question about induction heads is in induction_question.py.
+"""
 
 import torch
 from torch import Tensor
 
 from transformer.data.batch import IGNORED
 from transformer.data.tokenizer import Tokenizer
-from transformer.data.toy.stories import song_examples
 from transformer.errors import UserError
 from transformer.interpretability.ablation import Kind, replacements, token_losses
 from transformer.interpretability.attention_patterns import chance_scores, pattern_scores
 from transformer.interpretability.attribution import logit_contributions
-from transformer.interpretability.copying_heads import copying_scores
-from transformer.interpretability.induction import (
-    NOT_REPEATED,
-    Repeats,
-    attention_weights,
-    best_head,
-    chance,
-    duplicate_token_scores,
-    fitting_length,
-    induction_scores,
-    repeated_random_tokens,
-)
+from transformer.interpretability.induction import NOT_REPEATED, Repeats, attention_weights
 from transformer.interpretability.logit_lens import LogitLens, logit_lens
 from transformer.interpretability.patching import PromptPair, Site, sweep, sweep_heads
 from transformer.interpretability.report import Grid, Report
-from transformer.interpretability.songs import copy_accuracy, sings
 from transformer.model import DecoderOnlyTransformer
 
 LAST_POSITIONS = 16  # of a long prompt, how many are printed
 LARGEST_CONTRIBUTIONS = 15
 FAVOURITES = 3
-COPIED_SONGS = 500
 SMALLEST_SHOWN = 0.02  # of the recovered logit difference
 PATTERNS = ("previous_token", "first_token", "current_token", "same_token", "uniform", "entropy")
 
@@ -46,7 +35,8 @@ def _positions(tokenizer: Tokenizer, ids: Tensor) -> list[str]:
     return [f"{t:>3} {show_token(tokenizer, int(token))}" for t, token in enumerate(ids)]
 
 
-def _head_names(model: DecoderOnlyTransformer) -> list[str]:
+def head_names(model: DecoderOnlyTransformer) -> list[str]:
+    """In the order in which scores (n_layers, H) are flattened."""
     config = model.config
     return [f"head {i}.{h}" for i in range(config.n_layers) for h in range(config.n_heads)]
 
@@ -121,7 +111,7 @@ def ask_attention(
     grids = [
         Grid(
             "Attention patterns of this prompt, by head",
-            [*_head_names(model), "chance"],
+            [*head_names(model), "chance"],
             columns,
             [*per_head.tolist(), baseline],
             shade_columns=True,
@@ -175,46 +165,6 @@ def _one_head(
     title = f"Attention of {name}: queries down, keys across"
     whole = Grid(title, positions, positions, matrix.tolist(), medium="picture")
     return [favourites, whole]
-
-
-def ask_induction(
-    model: DecoderOnlyTransformer, tokenizer: Tokenizer, songs: Repeats | None
-) -> Report:
-    """Every head's scores on random tokens and on repeated songs; how well the model copies."""
-    length = fitting_length(model.config.max_seq_len, tokenizer.vocab_size)
-    random = repeated_random_tokens(tokenizer.vocab_size, tokenizer.end_of_text, length)
-    kinds = {f"{length} random tokens, twice": random}
-    if songs is not None:
-        kinds["songs in toy stories"] = songs
-    grids, lines = [], []
-    for name, repeats in kinds.items():
-        weights = attention_weights(model, repeats.ids)
-        scores = induction_scores(weights, repeats)
-        copying = copying_scores(model, repeats)
-        columns = [scores, duplicate_token_scores(weights, repeats), copying]
-        values = torch.stack([column.flatten() for column in columns], dim=1).tolist()
-        even = chance(repeats)
-        grid = Grid(
-            name,
-            [*_head_names(model), "chance"],
-            ["induction", "duplicate token", "copying"],
-            [*values, [even, even, float("nan")]],
-            note="Copying, -1 to 1, follows the direct path only: low, with high induction, it "
-            "means that later layers turn what the head fetched into the token.",
-        )
-        grids.append(grid)
-        best = best_head(scores)
-        lines.append(
-            f"{name}: best head {best.layer}.{best.head} with an induction score of "
-            f"{best.score:.2f} (chance {even:.2f})"
-        )
-    if songs is not None and sings(tokenizer):
-        share = copy_accuracy(model, tokenizer, song_examples(COPIED_SONGS))
-        lines.append(
-            f"Given its first syllable, the model copies {share:.1%} of the second singing right "
-            f"({COPIED_SONGS} held-out stories)"
-        )
-    return Report("Induction heads", lines, grids)
 
 
 def ask_patch(

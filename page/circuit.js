@@ -11,7 +11,7 @@
   /** One run per song {ids, first}, with one head (layer · H + head) silent or none (null):
    *  means over all repeated tokens. Each of induction, previous, duplicate is (n_layers · H). */
   function look(model, songs, silent = null) {
-    const { n_layers: L, n_heads: H, d_model: D, vocab_size: V } = model.config;
+    const { n_layers: L, n_heads: H, d_model: D } = model.config;
     const sums = Object.fromEntries(["induction", "previous", "duplicate"].map((name) => [name, new Float64Array(L * H)]));
     const ablate = Page.ablating(model.config, new Set(silent === null ? [] : [silent]));
     let probability = 0, count = 0;
@@ -28,7 +28,7 @@
         if (earlier < 0) return;
         count++;
         const logits = model.unembed(hidden.subarray(t * D, (t + 1) * D)); // (V)
-        probability += Page.softmax(logits.subarray(0, V))[ids[t + 1]];
+        probability += Page.softmax(logits)[ids[t + 1]];
         for (let i = 0; i < L * H; i++) {
           const layer = weights[Math.floor(i / H)], row = (position) => ((i % H) * T + position) * T;
           sums.induction[i] += layer[row(t) + earlier + 1];

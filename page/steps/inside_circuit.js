@@ -1,4 +1,5 @@
-// Step 9, third part: which earlier head the best induction head leans on.
+// Step 9, third part: which earlier head the best induction head leans on, and whether the model
+// matches tokens or counts places.
 "use strict";
 (() => {
   const Page = (window.Page ??= {});
@@ -14,7 +15,7 @@
     Page.button(row, { label: "Ablate every earlier head", onClick: () => find() });
     Page.button(row, { label: "Cancel", onClick: cancel });
     readout(figure.box, "Measuring …");
-    Page.whenSeen(figure.box, () => { figure.seen = true; start(); });
+    Page.whenSeen(root, () => { figure.seen = true; start(); });
   }
 
   function render(state, change) {
@@ -55,9 +56,27 @@
     if (turn !== figure.turn) return;
     const found = await Page.findCircuit(model, repeats, { cancelled: () => turn !== figure.turn,
       onProgress: (done, all) => readout(figure.box, `Measuring without each earlier head: ${done} of ${all} …`) });
-    if (!found || turn !== figure.turn) return;
-    figure.found = { ...found, songs: repeats.length };
+    const ways = found && await continuations(() => turn !== figure.turn);
+    if (!ways) return;
+    figure.found = { ...found, songs: repeats.length, ways };
     draw();
+  }
+
+  /** How the model continues each song whose second singing starts in the middle. */
+  async function continuations(cancelled) {
+    const { model, tokenizer } = figure.state, ways = [];
+    for (const song of Page.samples.songs) {
+      await Page.breathe();
+      if (cancelled()) return null;
+      ways.push(Page.matchOrCount(model, tokenizer, song));
+    }
+    return ways.filter(Boolean);
+  }
+
+  function describeWays(ways) {
+    const count = (kind) => ways.filter((way) => way === kind).length;
+    return ways.length === 0 ? "" : ` With a second singing that starts with the second and third syllable, the model continues with the fourth `
+      + `(it matches) in ${count("match")} of ${ways.length} songs, and with the third (it counts) in ${count("count")}.`;
   }
 
   /** The score that is left without each earlier head, the one most missed first. */
@@ -73,7 +92,7 @@
     const helper = Page.leansOn(found);
     figure.box.dataset.leansOn = helper ? `${helper.layer}.${helper.head} ${Page.helperKind(helper)}` : "none";
     const more = found.helpers.length > SHOWN ? ` Shown are the ${SHOWN} most missed of ${found.helpers.length} earlier heads.` : "";
-    readout(figure.box, `Over ${found.songs} songs (${found.count} copied tokens). ${Page.describeCircuit(found)}${more}`);
+    readout(figure.box, `Over ${found.songs} songs (${found.count} copied tokens). ${Page.describeCircuit(found)}${describeWays(found.ways)}${more}`);
   }
 
   Page.step("inside", { mount, render });

@@ -1,7 +1,8 @@
 """Write a trained model, samples and the curves of real runs as scripts of the page.
 
-    uv run commands/export_page.py runs/toy
-    uv run commands/export_page.py runs/toy --curves-of learning=runs/toy overfitting=runs/few
+    uv run python commands/export_page.py runs/toy
+    uv run python commands/export_page.py runs/toy \\
+        --curves-of learning=runs/toy overfitting=runs/few
 
 The model must be small (the toy preset is): it travels inside the page.
 """

@@ -67,7 +67,7 @@ class _AboutPrompt(_Question):
 
 @dataclass(frozen=True)
 class Lens(_AboutPrompt):
-    """What would the model say after each layer, and what wrote its answer?"""
+    """What would the model say after each block, and what wrote its answer?"""
 
     def answer(self, loaded: LoadedModel) -> Report:
         return questions.ask_lens(loaded.model, loaded.tokenizer, self.ids(loaded))
@@ -78,7 +78,7 @@ class Attention(_AboutPrompt):
     """What kinds of place do the heads look at?"""
 
     head: str | None = None
-    """LAYER.HEAD: show where this head looks, for example 2.1."""
+    """BLOCK.HEAD: show where this head looks, for example 2.1."""
 
     def answer(self, loaded: LoadedModel) -> Report:
         head = None if self.head is None else questions.parse_head(self.head)
@@ -87,7 +87,7 @@ class Attention(_AboutPrompt):
 
 @dataclass(frozen=True)
 class Induction(_Question):
-    """Which heads find how the text went on last time, and copy it?"""
+    """Which heads find how the text continued last time, and which earlier head do they lean on?"""
 
     def answer(self, loaded: LoadedModel) -> Report:
         songs = demo_songs(loaded.tokenizer, loaded.model.config.max_seq_len)
@@ -105,7 +105,7 @@ class Patch(_Question):
     answers: tuple[str, str] | None = None
     """What comes next after each (their first tokens); by default the model's own answers."""
     sites: tyro.conf.UseAppendAction[tuple[Site, ...]] = ()
-    """What to patch at each layer and position; give it again for more. By default residual,
+    """What to patch at each block and position; give it again for more. By default residual,
     attention.output and feed_forward.output."""
     demo: bool = False
     """A toy story, and the same with another syllable in the first singing."""

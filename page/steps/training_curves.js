@@ -65,7 +65,7 @@
     return points.filter(([, loss]) => loss <= 2 * lowest);
   }
 
-  /** The copying head, being born beside the loss. */
+  /** When a head begins to copy, over the same steps as the loss. */
   function drawInduction(run, step, last) {
     const holder = keep(figure.box, "induction", () => element("div"));
     const points = run.validation.filter((row) => row[4] !== null).map((row) => [row[0], row[4]]);
@@ -90,7 +90,7 @@
       const evaluated = run.validation.filter((row) => row[0] <= rows.at(-1)[0]).at(-1);
       return `accumulation ${n}: ${rows.at(-1)[0].toLocaleString("en-US")} steps, `
         + `${(rows.at(-1)[1] / 1e6).toFixed(2)} million tokens, validation loss ${evaluated?.[2].toFixed(3) ?? "not measured"}, `
-        + `loss jumps by ${format(roughness(rows))} from point to point`;
+        + `the loss changes by ${format(roughness(rows))} on average from one point to the next`;
     });
     readout(figure.pairBox, `At equal ${figure.over}: ${facts.join("; ")}.`);
   }

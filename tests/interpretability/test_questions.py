@@ -155,10 +155,10 @@ def test_a_report_is_printed_drawn_and_written(suffix: str, tmp_path: Path) -> N
 def test_mistakes_are_named(model: DecoderOnlyTransformer, tokenizer: Tokenizer) -> None:
     with pytest.raises(UserError, match=r"ends in one of .png, .*, but is x.xyz"):
         save_report(Report("", [], []), Path("x.xyz"))
-    with pytest.raises(UserError, match=r"LAYER.HEAD, for example 2.1, but is 'first'"):
+    with pytest.raises(UserError, match=r"BLOCK.HEAD, for example 2.1, but is 'first'"):
         questions.parse_head("first")
     ids = encode_prompt(tokenizer, "Once there was", 256)
-    with pytest.raises(UserError, match=r"no head 2.0; layers go from 0 to 1, heads from 0 to 1"):
+    with pytest.raises(UserError, match=r"no head 2.0; blocks go from 0 to 1, heads from 0 to 1"):
         questions.ask_attention(model, tokenizer, ids, (2, 0))
     with pytest.raises(UserError, match=r"the prompt has 0 tokens"):
         encode_prompt(tokenizer, "", 256)

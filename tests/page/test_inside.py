@@ -151,7 +151,7 @@ def test_the_figures_follow_the_reader(open_page: Any) -> None:
     assert "without block" in ablation.locator(".readout").inner_text()
     page.page.get_by_role("button", name="Put all back").click()
     assert ablation.locator(".readout").inner_text() == intact
-    page.page.get_by_role("button", name="Patch every layer and position").click()
+    page.page.get_by_role("button", name="Patch every block and position").click()
     patching = page.page.locator('#inside [data-slot="patching"] .readout')
     page.page.wait_for_function(
         """() => /Patching everything recovers 1.000, patching nothing -?0.000/.test(

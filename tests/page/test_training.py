@@ -140,7 +140,7 @@ def test_curves_are_those_of_real_runs_with_their_commands(shared_page: OpenPage
     expected = ["accumulation-1", "accumulation-16", "learning", "overfitting", "underfitting"]
     assert sorted(curves) == expected
     for curve in curves.values():
-        assert curve["command"].startswith("uv run commands/train.py")
+        assert curve["command"].startswith("uv run python commands/train.py")
         assert len(curve["validation"]) >= 3
     final = {name: curve["validation"][-1] for name, curve in curves.items()}
     lowest = {name: min(row[2] for row in curve["validation"]) for name, curve in curves.items()}

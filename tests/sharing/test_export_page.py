@@ -114,7 +114,7 @@ def write_run(folder: Path, steps: int) -> None:
 def test_curves_are_thinned_but_not_averaged(tmp_path: Path) -> None:
     write_run(tmp_path / "run", 1000)
     curve = read_curve(tmp_path / "run")
-    assert curve["command"] == "uv run commands/train.py --dataset toy --stories 9"
+    assert curve["command"] == "uv run python commands/train.py --dataset toy --stories 9"
     assert curve["floor"] == 0.5
     assert len(curve["train"]) == 200
     assert curve["train"][0] == [5, 50, 0.6, 1.0]

@@ -3,8 +3,8 @@
 | | File | The question it answers |
 |---|---|---|
 | reading | `hooks.py` | How is any activation recorded by its name in the code? |
-| | `logit_lens.py` | What would the model say if it stopped at this layer? |
-| | `attribution.py` | Which head, which layer wrote this logit? |
+| | `logit_lens.py` | What would the model say if it stopped after this block? |
+| | `attribution.py` | Which head, which sublayer wrote this logit? |
 | | `attention_patterns.py` | What kind of place does a head look at? |
 | | `induction.py` | Does a head find how the text continued last time? |
 | | `circuit.py` | Which earlier head does the induction head lean on? |
@@ -13,7 +13,7 @@
 | changing | `patching.py` | Which activation, moved into another run, moves the answer? |
 | | `ablation.py` | What does the model lose without this part? |
 | asking | `prompts.py` | Which text shows what one is looking for? |
-| | `questions.py` | What do the five questions of commands/interpret.py find? |
+| | `questions.py`, `induction_question.py` | What do the questions of commands/interpret.py find? |
 | | `report.py` | How are the answers printed, drawn and written as JSON? |
 
 Reading shows what correlates with an answer; only changing shows what causes it. And the two

@@ -47,7 +47,7 @@ def ask_induction(
             ["induction", "duplicate token", "copying"],
             [*values, [even, even, float("nan")]],
             note="Copying, -1 to 1, follows the direct path only: low, with high induction, it "
-            "means that later layers turn what the head fetched into the token.",
+            "means that later parts turn what the head fetched into the token.",
         )
         grids.append(grid)
         best = best_head(scores)

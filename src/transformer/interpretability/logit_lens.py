@@ -11,7 +11,7 @@ LayerNorm and the unembedding. Nothing stops us from reading it off earlier:
 The distance of a row from the output is KL(output ‖ row) = Σ p ln(p / q), in nats: how many
 more nats than needed someone pays who believes the row while the output is true. It is 0 in
 the last row. That an early row is wrong does not show that the answer is not there yet: it
-may stand in the stream in a form that this unembedding does not read (Belrose et al. 2023).
+may be in the stream in a form that this unembedding does not read (Belrose et al. 2023).
 
 Source: nostalgebraist, "interpreting GPT: the logit lens" (2020).
 """

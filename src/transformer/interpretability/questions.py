@@ -44,11 +44,11 @@ def head_names(model: DecoderOnlyTransformer) -> list[str]:
 def ask_lens(model: DecoderOnlyTransformer, tokenizer: Tokenizer, ids: Tensor) -> Report:
     """Logit lens at every position, and what wrote the last prediction. `ids` is (1, T)."""
     lens = logit_lens(model, ids, k=2)
-    columns = ["embedding", *(f"layer {i}" for i in range(model.config.n_layers))]
+    columns = ["embedding", *(f"block {i}" for i in range(model.config.n_layers))]
     positions = _positions(tokenizer, ids[0])
     last = list(range(len(positions)))[-LAST_POSITIONS:]
     top = Grid(
-        "Most probable next token, read off the residual stream after each layer",
+        "Most probable next token, read off the residual stream after each block",
         positions,
         columns,
         lens.top_probabilities[:, :, 0].T.tolist(),
@@ -57,12 +57,12 @@ def ask_lens(model: DecoderOnlyTransformer, tokenizer: Tokenizer, ids: Tensor) -
         note="The last column is the model's output.",
     )
     distance = Grid(
-        "KL(output ‖ layer) in nats",
+        "KL(output ‖ reading) in nats",
         positions,
         columns,
         lens.kl.T.tolist(),
         shown=last,
-        note="How far a layer's reading still is from the output.",
+        note="How far a block's reading still is from the output.",
     )
     first, second = lens.top_ids[-1, -1].tolist()
     written = _contributions(model, tokenizer, ids, first, second)
@@ -92,7 +92,7 @@ def _contributions(
         [[value] for value in values],
         shown=order[:LARGEST_CONTRIBUTIONS],
         note=f"All {len(values)} contributions sum to the lead of {sum(values):.2f}. "
-        "Only the direct path counts: what helps later layers does not show.",
+        "Only the direct path counts: what helps later parts does not show.",
     )
 
 
@@ -115,7 +115,7 @@ def ask_attention(
             columns,
             [*per_head.tolist(), baseline],
             shade_columns=True,
-            note="Chance: a head that looks at all positions alike. Entropy in nats.",
+            note="Chance: a head that looks at all positions equally. Entropy in nats.",
         )
     ]
     if head is not None:
@@ -124,14 +124,14 @@ def ask_attention(
 
 
 def parse_head(text: str) -> tuple[int, int]:
-    """ "2.1" -> (2, 1): layer and head.
+    """ "2.1" -> (2, 1): block and head.
 
     >>> parse_head("2.1")
     (2, 1)
     """
     layer, _, head = text.partition(".")
     if not (layer.isdecimal() and head.isdecimal()):
-        raise UserError(f"a head is given as LAYER.HEAD, for example 2.1, but is {text!r}")
+        raise UserError(f"a head is given as BLOCK.HEAD, for example 2.1, but is {text!r}")
     return int(layer), int(head)
 
 
@@ -142,7 +142,7 @@ def _one_head(
     layers, heads = weights.shape[:2]
     if not (0 <= layer < layers and 0 <= head < heads):
         raise UserError(
-            f"there is no head {layer}.{head}; layers go from 0 to {layers - 1}, "
+            f"there is no head {layer}.{head}; blocks go from 0 to {layers - 1}, "
             f"heads from 0 to {heads - 1}"
         )
     positions, name = _positions(tokenizer, ids), f"head {layer}.{head}"
@@ -170,7 +170,7 @@ def _one_head(
 def ask_patch(
     model: DecoderOnlyTransformer, tokenizer: Tokenizer, pair: PromptPair, sites: list[Site]
 ) -> Report:
-    """Recovered logit difference of each site × layer × position, and of each head."""
+    """Recovered logit difference of each site × block × position, and of each head."""
     answers = [show_token(tokenizer, t) for t in (pair.clean_answer, pair.corrupted_answer)]
     changed = (pair.clean != pair.corrupted).nonzero().flatten().tolist()
     lines = [
@@ -178,7 +178,7 @@ def ask_patch(
         f"{'position' if len(changed) == 1 else 'positions'} {', '.join(map(str, changed))}.",
         "0: as in the corrupted run. 1: as in the clean run, so this place alone is sufficient.",
     ]
-    layers = [f"layer {i}" for i in range(model.config.n_layers)]
+    layers = [f"block {i}" for i in range(model.config.n_layers)]
     positions = _positions(tokenizer, pair.corrupted)
     grids = []
     for site in sites:
@@ -207,10 +207,10 @@ def ask_ablate(
     parts: dict[str, Tensor],
     kind: Kind,
 ) -> Report:
-    """Rise of the loss without each head and layer.
+    """Rise of the loss without each head and sublayer.
 
     Args:
-        ids, targets: (B, T), -100 where nothing is asked, as at padding.
+        ids, targets: (B, T), -100 where nothing is scored, as at padding.
         parts: name -> (B, T) bool, the tokens over which to take the mean loss.
     """
     whole = token_losses(model, ids, targets)  # (B, T)

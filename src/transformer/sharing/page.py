@@ -228,10 +228,10 @@ def training_command(flags: dict[str, Any]) -> str:
     What was chosen for the machine (device, precision, compilation) is left out.
 
     >>> training_command({"dataset": "toy", "stories": 200, "device": "cpu"})
-    'uv run commands/train.py --dataset toy --stories 200'
+    'uv run python commands/train.py --dataset toy --stories 200'
     """
     base = asdict(preset(TrainingConfig(dataset=flags["dataset"])))
-    words = ["uv run commands/train.py", "--dataset", str(flags["dataset"])]
+    words = ["uv run python commands/train.py", "--dataset", str(flags["dataset"])]
     for name, value in flags.items():
         unchanged = value is None or value == [] or value == base.get(name)
         if not unchanged and name not in (*MACHINE, "dataset"):

@@ -87,8 +87,8 @@
       return `${start}No earlier head stands out: it is missed most without ${name(most)}, and then ${fall}`
         + "Several heads may share the work, or stand in for each other.";
     }
-    const looks = `It gives ${percent(helper.previous)} of its attention to the token before, where that counts, and `
-      + `${percent(helper.duplicate)} to the earlier copy. `;
+    const looks = `From the token to be found, it gives ${percent(helper.previous)} of its attention to the token before; `
+      + `from the repeated token, ${percent(helper.duplicate)} to the earlier copy. `;
     const verdict = { "previous-token": "A previous-token head: this model finds its place the first way.",
       "duplicate-token": "A duplicate-token head: this model finds its place the second way.",
       neither: "That is neither of the two kinds: how it helps, these scores do not tell." };

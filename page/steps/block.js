@@ -84,7 +84,7 @@
     const span = shown.length < pinned + 1 ? `the ${shown.length} tokens up to the pinned one` : "the text up to the pinned token";
     Page.readout(slots.drop, shown.length < 2 ? "The loss needs a second token: type some text."
       : `Loss on ${span}: ${a.toFixed(2)} nats per token${local.part === "none" ? " with nothing dropped" : `, ${b.toFixed(2)} without this part`}; `
-        + `guessing, each token equally likely, would have ${Math.log(V).toFixed(2)} = ln ${V.toLocaleString("en-US")}.`);
+        + `a model that guesses evenly would have ${Math.log(V).toFixed(2)} = ln ${V.toLocaleString("en-US")}.`);
   }
 
   Page.percentSigned = (share) => `${share < 0 ? "−" : ""}${(100 * Math.abs(share)).toFixed(1)} %`;

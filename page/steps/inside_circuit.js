@@ -79,16 +79,18 @@
       + `(it matches) in ${count("match")} of ${ways.length} songs, and with the third (it counts) in ${count("count")}.`;
   }
 
+  const both = (score, probability) => `${score.toFixed(2)} · ${percent(probability).replace(" ", "\u00a0")}`;
+
   /** The score that is left without each earlier head, the one most missed first. */
   function draw() {
     const bars = keep(figure.box, "bars", () => document.createElement("div")), { found } = figure;
     bars.hidden = !found?.helpers.length;
     if (!found) return;
     const items = found.helpers.slice(0, SHOWN).map(({ layer, head, score, probability }) => ({
-      label: `without ${layer}.${head}`, value: score, text: `${score.toFixed(3)} · ${percent(probability)}` }));
+      label: `without ${layer}.${head}`, value: score, text: both(score, probability) }));
     Page.bars(bars, { label: "Induction score of the best head without each earlier head, and probability of the copied tokens",
       max: 1, wide: true, hue: "attention", items: [{ label: "all heads", value: found.best.score, hue: "neutral",
-        text: `${found.best.score.toFixed(3)} · ${percent(found.probability)}` }, ...items] });
+        text: both(found.best.score, found.probability) }, ...items] });
     const helper = Page.leansOn(found);
     figure.box.dataset.leansOn = helper ? `${helper.layer}.${helper.head} ${Page.helperKind(helper)}` : "none";
     const more = found.helpers.length > SHOWN ? ` Shown are the ${SHOWN} most missed of ${found.helpers.length} earlier heads.` : "";

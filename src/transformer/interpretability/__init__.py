@@ -13,7 +13,8 @@
 | changing | `patching.py` | Which activation, moved into another run, moves the answer? |
 | | `ablation.py` | What does the model lose without this part? |
 | asking | `prompts.py` | Which text shows what one is looking for? |
-| | `questions.py`, `induction_question.py` | What do the questions of commands/interpret.py find? |
+| | `questions.py` | What do the questions of commands/interpret.py find? |
+| | `induction_question.py` | What does its question about induction heads find? |
 | | `report.py` | How are the answers printed, drawn and written as JSON? |
 
 Reading shows what correlates with an answer; only changing shows what causes it. And the two

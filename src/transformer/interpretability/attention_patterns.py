@@ -5,7 +5,7 @@ sums to 1. All scores are means over the queries t >= 1 of all sequences (positi
 look at itself, which says nothing):
 
     previous_token  w[t, t-1]
-    first_token     w[t, 0]            high in many heads of many models: a place to rest
+    first_token     w[t, 0]            often high in heads that find nothing to look at
     current_token   w[t, t]
     same_token      Σ w[t, s] over the s < t with the same token; only the t that have one
     uniform         1 - ½ Σ_s |w[t, s] - 1/(t+1)|: 1 minus the total variation distance from

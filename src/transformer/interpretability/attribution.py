@@ -3,7 +3,7 @@
 The final residual stream is a sum: the embedding, the position, what each head and each
 feed-forward sublayer wrote, and biases. A logit is *almost* linear in it. Almost, because the
 final LayerNorm divides by the standard deviation σ of the whole sum. With σ taken as it came
-out in this run and held fixed, the rest is linear, and the logit of token v falls apart into
+out in this run and held fixed, the rest is linear, and the logit of token v splits into
 one term per contribution c:
 
     logit[v] = Σ_c  W[v] · (γ ⊙ (c - mean(c))) / σ   +   W[v] · β

@@ -7,6 +7,7 @@ from transformer.data.toy.stories import song_examples
 from transformer.interpretability.circuit import COPIES, Circuit, describe, find_circuit
 from transformer.interpretability.copying_heads import copying_scores
 from transformer.interpretability.induction import (
+    BestHead,
     Repeats,
     attention_weights,
     best_head,
@@ -35,25 +36,11 @@ def ask_induction(
         kinds["songs in toy stories"] = songs
     grids, lines = [], []
     for name, repeats in kinds.items():
-        weights = attention_weights(model, repeats.ids)
-        scores = induction_scores(weights, repeats)
-        copying = copying_scores(model, repeats)
-        columns = [scores, duplicate_token_scores(weights, repeats), copying]
-        values = torch.stack([column.flatten() for column in columns], dim=1).tolist()
-        even = chance(repeats)
-        grid = Grid(
-            name,
-            [*head_names(model), "chance"],
-            ["induction", "duplicate token", "copying"],
-            [*values, [even, even, float("nan")]],
-            note="Copying, -1 to 1, follows the direct path only: low, with high induction, it "
-            "means that later parts turn what the head fetched into the token.",
-        )
-        grids.append(grid)
-        best = best_head(scores)
+        heads, best = _all_heads(model, name, repeats)
+        grids.append(heads)
         lines.append(
             f"{name}: best head {best.layer}.{best.head} with an induction score of "
-            f"{best.score:.2f} (chance {even:.2f})"
+            f"{best.score:.2f} (chance {chance(repeats):.2f})"
         )
         if best.score >= COPIES:
             circuit = find_circuit(model, repeats)
@@ -66,6 +53,24 @@ def ask_induction(
             f"({COPIED_SONGS} held-out stories)"
         )
     return Report("Induction heads", lines, grids)
+
+
+def _all_heads(model: DecoderOnlyTransformer, name: str, repeats: Repeats) -> tuple[Grid, BestHead]:
+    """The scores of every head, and the head with the best induction score."""
+    weights = attention_weights(model, repeats.ids)
+    scores = induction_scores(weights, repeats)
+    columns = [scores, duplicate_token_scores(weights, repeats), copying_scores(model, repeats)]
+    values = torch.stack([column.flatten() for column in columns], dim=1).tolist()
+    even = chance(repeats)
+    grid = Grid(
+        name,
+        [*head_names(model), "chance"],
+        ["induction", "duplicate token", "copying"],
+        [*values, [even, even, float("nan")]],
+        note="Copying, -1 to 1, follows the direct path only: low, with high induction, it "
+        "means that later parts turn what the head fetched into the token.",
+    )
+    return grid, best_head(scores)
 
 
 def _earlier_heads(name: str, circuit: Circuit) -> list[Grid]:

@@ -1,10 +1,10 @@
 """Look inside a trained model, and change what is there.
 
-uv run commands/interpret.py lens --demo
-uv run commands/interpret.py attention runs/toy --demo --head 2.1 --save attention.png
-uv run commands/interpret.py induction runs/toy
-uv run commands/interpret.py patch runs/toy --demo
-uv run commands/interpret.py ablate runs/toy --demo --kind zero
+uv run python commands/interpret.py lens --demo
+uv run python commands/interpret.py attention runs/toy --demo --head 2.1 --save attention.png
+uv run python commands/interpret.py induction runs/toy
+uv run python commands/interpret.py patch runs/toy --demo
+uv run python commands/interpret.py ablate runs/toy --demo --kind zero
 """
 
 if __name__ == "__main__":
@@ -23,6 +23,7 @@ import tyro
 from transformer.errors import UserError
 from transformer.interpretability import questions
 from transformer.interpretability.ablation import Kind
+from transformer.interpretability.induction_question import ask_induction
 from transformer.interpretability.patching import Site
 from transformer.interpretability.prompts import demo_pair, demo_prompt, encode_pair, encode_prompt
 from transformer.interpretability.report import (
@@ -66,7 +67,7 @@ class _AboutPrompt(_Question):
 
 @dataclass(frozen=True)
 class Lens(_AboutPrompt):
-    """What would the model say after each layer, and what wrote its answer?"""
+    """What would the model say after each block, and what wrote its answer?"""
 
     def answer(self, loaded: LoadedModel) -> Report:
         return questions.ask_lens(loaded.model, loaded.tokenizer, self.ids(loaded))
@@ -77,7 +78,7 @@ class Attention(_AboutPrompt):
     """What kinds of place do the heads look at?"""
 
     head: str | None = None
-    """LAYER.HEAD: show where this head looks, for example 2.1."""
+    """BLOCK.HEAD: show where this head looks, for example 2.1."""
 
     def answer(self, loaded: LoadedModel) -> Report:
         head = None if self.head is None else questions.parse_head(self.head)
@@ -86,11 +87,11 @@ class Attention(_AboutPrompt):
 
 @dataclass(frozen=True)
 class Induction(_Question):
-    """Which heads find how the text went on last time, and copy it?"""
+    """Which heads find how the text continued last time, and which earlier head do they lean on?"""
 
     def answer(self, loaded: LoadedModel) -> Report:
         songs = demo_songs(loaded.tokenizer, loaded.model.config.max_seq_len)
-        return questions.ask_induction(loaded.model, loaded.tokenizer, songs)
+        return ask_induction(loaded.model, loaded.tokenizer, songs)
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class Patch(_Question):
     answers: tuple[str, str] | None = None
     """What comes next after each (their first tokens); by default the model's own answers."""
     sites: tyro.conf.UseAppendAction[tuple[Site, ...]] = ()
-    """What to patch at each layer and position; give it again for more. By default residual,
+    """What to patch at each block and position; give it again for more. By default residual,
     attention.output and feed_forward.output."""
     demo: bool = False
     """A toy story, and the same with another syllable in the first singing."""

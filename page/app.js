@@ -59,7 +59,7 @@
     const input = find("prompt");
     let waiting = false;
     input.addEventListener("input", () => {
-      if (waiting) return; // at most one update a frame
+      if (waiting) return; // at most one update per frame
       waiting = true;
       requestAnimationFrame(() => {
         waiting = false;

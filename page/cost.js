@@ -1,4 +1,4 @@
-// What generating a token costs, in multiply-adds: each weight of a linear map once a token,
+// What generating a token costs, in multiply-adds: each weight of a linear map once per token,
 // and for attention one product per query, key and component, twice (scores, then values).
 "use strict";
 (() => {

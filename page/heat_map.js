@@ -50,7 +50,7 @@
     return { hue: diverging && value < 0 ? "negative" : hue, depth: Number.isNaN(depth) ? -1 : depth };
   }
 
-  /** Draws everything anew, or only recolours the cells where nothing else has changed. */
+  /** Draws everything again, or only recolours the cells where nothing else has changed. */
   function paint(map, place) {
     const { rows, columns, rowLabels, columnLabels, texts } = map.state.options;
     const shape = JSON.stringify([rows, columns, rowLabels, columnLabels, texts, place]);

@@ -5,7 +5,7 @@
   const Page = (window.Page ??= {});
 
   /** Story up to the end of its second singing -> {ids, first}: first[t] is where the token at
-   *  t stood in the first singing if the token after it is copied too, else -1; null if the
+   *  t was in the first singing if the token after it is copied too, else -1; null if the
    *  context is too short for both singings. song, repetition: [start, stop] in characters. */
   function tokenizeSong({ text: story, song, repetition }, tokenizer, maxLength) {
     const text = story.slice(0, repetition[1]);
@@ -71,7 +71,7 @@
       return weights;
     }
 
-    /** The score of a head that looks at all positions up to its own alike. */
+    /** The score of a head that looks at all positions up to its own equally. */
     get chance() {
       return this.count ? this.chanceSum / this.count : 0;
     }
@@ -112,7 +112,20 @@
     });
   }
 
+  /** Does the model match or count? The second singing is made to start with the second and third
+   *  syllable: a model that matches continues with the fourth, one that counts with the third.
+   *  "match", "count" or "other"; null for a song of fewer than four syllables or too long. */
+  function matchOrCount(model, tokenizer, { text, song: [start, stop], repetition }) {
+    const syllables = text.slice(start, stop).split(" ");
+    const prompt = `${text.slice(0, repetition[0])}${syllables[1]} ${syllables[2]}`;
+    const ids = [tokenizer.endOfText, ...tokenizer.encode(prompt)];
+    if (syllables.length < 4 || ids.length > model.config.max_seq_len) return null;
+    const [next] = Page.largest(model.forward(ids, { logits: "last" }), 1);
+    const starts = (syllable) => tokenizer.encode(` ${syllable}`)[0] === next;
+    return starts(syllables[3]) ? "match" : starts(syllables[2]) ? "count" : "other";
+  }
+
   Object.assign(Page, {
-    tokenizeSong, repeatedRandomTokens, InductionScores, bestHead, ablating, copiedProbabilities,
+    tokenizeSong, repeatedRandomTokens, InductionScores, bestHead, ablating, copiedProbabilities, matchOrCount,
   });
 })();

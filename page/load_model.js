@@ -1,5 +1,5 @@
 // A model file -> a model and its tokenizer, with everything checked first. The embedded
-// model and a dropped one come through here alike.
+// model and a dropped one both come through here.
 "use strict";
 (() => {
   const Page = (window.Page ??= {});
@@ -37,7 +37,7 @@
     if (d_model % n_heads) refuse(`d_model = ${d_model} is not divisible by n_heads = ${n_heads}.`);
     if (d_model % 2) refuse(`d_model = ${d_model} is odd; positions need pairs of columns.`);
     if (n_layers > tensorCount) {
-      refuse(`${tensorCount} tensors cannot make the ${n_layers} layers of the configuration.`);
+      refuse(`${tensorCount} tensors cannot make the ${n_layers} blocks of the configuration.`);
     }
     return Object.fromEntries(SIZES.map((name) => [name, config[name]]));
   }
@@ -57,7 +57,7 @@
   }
 
   /** ArrayBuffer -> {model, tokenizer, name, step}. Throws Page.FileError with a readable
-   *  message. `tokenizerFields` stands in for a table that the file does not carry. */
+   *  message. `tokenizerFields` replaces a table that the file does not carry. */
   function loadModel(buffer, name, tokenizerFields = null) {
     const { metadata, tensors } = Page.safetensors.parse(buffer);
     const format = metadata.get("format"), version = metadata.get("version");

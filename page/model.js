@@ -3,7 +3,7 @@
 //
 //   T positions · D d_model · H n_heads · K = D / H · F d_ff · V vocab_size · S = cached + T
 //
-// Arrays are Float32Array, row after row; the shape stands behind the line: // (H, T, K)
+// Arrays are Float32Array, row after row; the shape is at the end of the line: // (H, T, K)
 "use strict";
 (() => {
   const Page = (window.Page ??= {});
@@ -67,7 +67,7 @@
     return mixValues(weights, values, pass); // (H, T, K)
   }
 
-  /** Query t stands at position S - T + t and may look at the keys up to there. */
+  /** Query t is at position S - T + t and may look at the keys up to there. */
   function maskedSoftmax(scores, { T, S, H, lesson }) {
     const weights = new Float32Array(H * T * S); // what is masked stays exactly 0
     for (let row = 0; row < H * T; row++) {

@@ -80,7 +80,7 @@
     return last;
   }
 
-  /** Ids, one at a time. Past the context the last half is kept and read anew, since
+  /** Ids, one at a time. Past the context the last half is kept and read again, since
    *  positions are baked into cached keys. */
   function* generate(model, ids, count, { seed = 0, useCache = true, offsetBug = false, ...how } = {}) {
     const limit = model.config.max_seq_len, rng = random(seed);

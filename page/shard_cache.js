@@ -1,5 +1,5 @@
 // The least-recently-used cache of shards, as src/transformer/data/fineweb/shard_cache.py keeps it:
-// opening a shard notes the time, publishing one evicts those unused longest, never one in use.
+// opening a shard notes the time, publishing one evicts those longest unused, never one in use.
 "use strict";
 (() => {
   const Page = (window.Page ??= {});
@@ -36,7 +36,7 @@
       return doomed;
     }
 
-    /** Shards from the one unused longest to the one used last. */
+    /** Shards from the one longest unused to the one used last. */
     get order() {
       return [...this.lastAccess].sort((a, b) => a[1] - b[1]).map(([shard]) => shard);
     }

@@ -1,6 +1,5 @@
-// How FineWeb blocks reach the training, in small: the ways of
-// src/transformer/data/fineweb/hub_dataset.py, the builder of shard_builder.py beside them, and the
-// cache. Orders and shard sizes are those of the real code (page/samples.data.js).
+// How FineWeb's row groups (blocks, in the code) reach the training, in small: the ways of
+// src/transformer/data/fineweb/hub_dataset.py, the builder of shard_builder.py, and the cache. Orders and shard sizes are those of the real code (page/samples.data.js).
 "use strict";
 (() => {
   const Page = (window.Page ??= {});

@@ -1,5 +1,5 @@
 // Byte-level BPE, as src/transformer/data/tokenizer.py: text -> UTF-8 bytes -> pieces -> merges.
-// A token's bytes are kept as a string with one character (0 … 255) a byte.
+// A token's bytes are kept as a string with one character (0 … 255) per byte.
 "use strict";
 (() => {
   const Page = (window.Page ??= {});

@@ -185,6 +185,8 @@ FALLING = [5.0, 4.0, 3.3, 2.9, 2.6]
         (FALLING[:2], FALLING[:2], None, "starting"),
         (FALLING, [5.1, 4.2, 3.6, 3.2, 3.0], None, "learning"),
         (FALLING, [3.0, 3.0, 3.1, 3.2, 3.3], None, "overfitting"),
+        (FALLING, [3.0] * 5, None, "memorising"),
+        (FALLING, [3.0] * 5, 3.0, "memorising"),
         ([0.1] * 5, [3.0, 3.0, 3.1, 3.2, 3.3], None, "overfitting"),
         ([3.0, 3.1, 3.3, 3.6, 4.0], [3.0, 3.0, 3.1, 3.2, 3.3], None, "diverging"),
         ([3.0] * 5, [3.1, 3.1, 3.101, 3.1, 3.1], None, "underfitting"),

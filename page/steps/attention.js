@@ -11,10 +11,10 @@
     Page.toggle(Page.controls(rowBox), { label: "Divide by √K", checked: true, onChange: (on) => { local.scaled = on; showRow(state); } });
   }
 
-  /** Layer and head, as two choices that follow the model's shape. */
+  /** Block and head, as two choices that follow the model's shape. */
   function headPicker(box, choice, onChange) {
     const numbers = (count) => Array.from({ length: count }, (_, i) => ({ value: i, label: String(i) }));
-    const layer = Page.choice(box, { label: "Layer", options: [], onChange: (value) => { choice.layer = value; onChange(); } });
+    const layer = Page.choice(box, { label: "Block", options: [], onChange: (value) => { choice.layer = value; onChange(); } });
     const head = Page.choice(box, { label: "Head", options: [], onChange: (value) => { choice.head = value; onChange(); } });
     let shape = "";
     return {
@@ -77,7 +77,7 @@
       describe: (r, c) => `Entry ${c}: query ${Page.format(query[c])} × key ${Page.format(key[c])} = ${Page.format(products[c])}`,
     });
     const sum = products.reduce((a, b) => a + b, 0);
-    Page.readout(dotBox, `${tokenizer.show(ids[pinned])} asks ${tokenizer.show(ids[local.key])}: the ${K} products sum to ${Page.format(sum)}; `
+    Page.readout(dotBox, `Query of ${tokenizer.show(ids[pinned])}, key of ${tokenizer.show(ids[local.key])}: the ${K} products sum to ${Page.format(sum)}; `
       + `divided by √${K} the score is ${Page.format(sum / Math.sqrt(K))}, and after the softmax the weight is ${Page.percent(weights[local.key])}.`);
   }
 
@@ -93,7 +93,7 @@
     });
     const bits = Page.entropy(weights), most = Math.log2(pinned + 1), top = Page.largest(weights, 1)[0];
     const rest = pinned + 1 > order.length ? ` Shown are the ${order.length} largest of ${pinned + 1} weights.` : "";
-    Page.readout(rowBox, `Layer ${local.layer}, head ${local.head}, ${local.scaled ? "divided by √K" : "not divided"}: scores from `
+    Page.readout(rowBox, `Block ${local.layer}, head ${local.head}, ${local.scaled ? "divided by √K" : "not divided"}: scores from `
       + `${Page.format(Math.min(...scores))} to ${Page.format(Math.max(...scores))}, entropy ${bits.toFixed(2)} of at most ${most.toFixed(2)} bits. `
       + `Most weight: ${shown[top]} with ${Page.percent(weights[top])}.${rest}`);
   }

@@ -27,7 +27,7 @@
     showDrop(state);
   }
 
-  /** Everything that was added up to make the final stream at position t, in order. */
+  /** Everything that was added to make the final stream at position t, in order. */
   function writes({ trace, model }, t) {
     const all = [{ name: "embedding", values: trace.row("embedding", t), hue: "residual" }];
     for (let i = 0; i < model.config.n_layers; i++) {
@@ -49,7 +49,7 @@
     });
     const total = all.reduce((sum, { share }) => sum + share, 0);
     const top = Page.largest(all.map(({ share }) => share), 1)[0];
-    Page.readout(slots.shares, `Beside each bar: share and length. The final vector is ${Math.sqrt(length2).toFixed(1)} long; the embedding was ${all[0].length.toFixed(1)}. `
+    Page.readout(slots.shares, `Next to each bar: share and length. The length of the final vector is ${Math.sqrt(length2).toFixed(1)}, that of the embedding ${all[0].length.toFixed(1)}. `
       + `Largest share: ${all[top].name} with ${Page.percentSigned(all[top].share)}. All shares together: ${(100 * total).toFixed(1)} %.`);
   }
 
@@ -83,8 +83,8 @@
     const [a, b] = [lossOf(before, shown, V), lossOf(after, shown, V)];
     const span = shown.length < pinned + 1 ? `the ${shown.length} tokens up to the pinned one` : "the text up to the pinned token";
     Page.readout(slots.drop, shown.length < 2 ? "The loss needs a second token: type some text."
-      : `Loss on ${span}: ${a.toFixed(2)} nats as it is, ${b.toFixed(2)} ${local.part === "none" ? "with nothing dropped" : "changed"}; `
-        + `pure guessing would have ${Math.log(V).toFixed(2)} = ln ${V.toLocaleString("en-US")}.`);
+      : `Loss on ${span}: ${a.toFixed(2)} nats per token${local.part === "none" ? " with nothing dropped" : `, ${b.toFixed(2)} without this part`}; `
+        + `a model that guesses evenly would have ${Math.log(V).toFixed(2)} = ln ${V.toLocaleString("en-US")}.`);
   }
 
   Page.percentSigned = (share) => `${share < 0 ? "−" : ""}${(100 * Math.abs(share)).toFixed(1)} %`;

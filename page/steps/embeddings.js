@@ -57,7 +57,7 @@
     const items = Page.largest(cosine, 8).map((v) => ({
       label: tokenizer.show(v), value: cosine[v], text: cosine[v].toFixed(3), hue: "residual",
     }));
-    Page.bars(slots.neighbours, { label: `Tokens most like ${tokenizer.show(id)}, by cosine`, items, max: 1 });
+    Page.bars(slots.neighbours, { label: `Tokens most similar to ${tokenizer.show(id)}, by cosine`, items, max: 1 });
     const mean = cosine.reduce((sum, value) => sum + (value > -2 ? value : 0), 0) / (cosine.length - 1);
     Page.readout(slots.neighbours, `Nearest to ${tokenizer.show(id)} is ${items[0].label} with cosine ${items[0].text}; `
       + `over all tokens the mean is ${mean.toFixed(3).replace("-", "−")}.`);
@@ -74,8 +74,8 @@
       describe: (p, q) => `PE(${p}) · PE(${q}) = ${values[p * T + q].toFixed(2)}, distance ${Math.abs(p - q)}`,
     });
     const far = Math.min(8, T - 1);
-    Page.readout(slots.positions, `With itself every position has ${(D / 2).toFixed(0)} = D/2; `
-      + `one step away ${values[1].toFixed(1)}, ${far} steps away ${values[far].toFixed(1)}, wherever you start.`);
+    Page.readout(slots.positions, `The dot product of a position with itself is ${(D / 2).toFixed(0)} = D/2; `
+      + `at a distance of 1 it is ${values[1].toFixed(1)}, at ${far} it is ${values[far].toFixed(1)}, wherever you start.`);
   }
 
   /** The ids with all but the last shuffled by a seed. */
@@ -88,7 +88,7 @@
     return out;
   }
 
-  /** Output of the first attention layer at the last position. */
+  /** Output of the first block's attention at the last position. */
   function firstAttention(model, ids, lesson) {
     const first = new Page.DecoderOnlyTransformer({ ...model.config, n_layers: 1 }, model.parameters);
     let output;
@@ -97,7 +97,7 @@
     return output.slice(-model.config.d_model);
   }
 
-  /** How far the first layer's output at the last position moves when the order changes. */
+  /** How much that output changes when the order does. */
   function orderEffect(model, ids, other, lesson) {
     const a = firstAttention(model, ids, lesson), b = firstAttention(model, other, lesson);
     return { change: Math.max(...a.map((value, i) => Math.abs(value - b[i]))), size: Math.max(...a.map(Math.abs)) };
@@ -108,13 +108,13 @@
     const { change, size } = orderEffect(model, ids, other, lesson);
     Page.chips(slots.order, { label: "The shuffled prompt", tokens: other.map((id) => tokenizer.show(id)) });
     Page.bars(slots.order, {
-      label: "Change of the first attention layer at the last position", max: size,
+      label: "Change of the first block's attention at the last position", max: size,
       items: [
         { label: "its output", value: size, hue: "attention", text: Page.format(size) },
         { label: "the change", value: change, hue: "position", text: change < 1e-5 ? "0" : Page.format(change) },
       ],
     });
-    const verdict = change < 1e-5 ? "nothing beyond rounding: the layer sees a bag of words." : "the layer can tell the orders apart.";
+    const verdict = change < 1e-5 ? "no more than rounding: the first block sees an unordered bag of tokens." : "so the first block can tell the orders apart.";
     Page.readout(slots.order, `Positions are ${local.positions ? "on" : "off"}. The largest change of any of the `
       + `${model.config.d_model} outputs is ${Page.format(change, 2)}, ${verdict}`);
   }

@@ -7,7 +7,7 @@
 
   function mount(root, state) {
     slots = Object.fromEntries(["curve", "neurons", "silenced"].map((name) => [name, Page.slot(root, name)]));
-    layers = Page.choice(Page.controls(slots.curve), { label: "Layer", options: [], onChange: (layer) => {
+    layers = Page.choice(Page.controls(slots.curve), { label: "Block", options: [], onChange: (layer) => {
       Object.assign(local, { layer, neuron: null });
       show(state);
     } });
@@ -50,7 +50,7 @@
       points: Array.from(z, (v, i) => ({ x: v, y: activations[i], hue: "feed-forward" })),
     });
     const firing = z.filter((v) => v > 0).length, strong = activations.filter((a) => a > 0.5).length;
-    Page.readout(slots.curve, `Layer ${local.layer} at ${state.tokenizer.show(state.ids[state.pinned])}: of ${z.length} neurons `
+    Page.readout(slots.curve, `Block ${local.layer} at ${state.tokenizer.show(state.ids[state.pinned])}: of ${z.length} neurons `
       + `${firing} have a positive input (${Page.percent(firing / z.length)}), ${strong} fire above 0.5 (${Page.percent(strong / z.length)}).`);
   }
 
@@ -82,7 +82,7 @@
     });
   }
 
-  /** Logits at position t with one neuron of a layer held at zero everywhere. */
+  /** Logits at position t with one neuron of a block held at zero everywhere. */
   function silence(model, ids, layer, neuron, t) {
     const tap = (name, values, [T, F]) => {
       if (name !== `blocks.${layer}.feed_forward.activations`) return undefined;
@@ -99,7 +99,7 @@
     const after = Page.softmax(silence(model, ids, local.layer, local.neuron, pinned));
     compareBars(slots.silenced, tokenizer, before, after, "feed-forward");
     const moved = Page.largest(before.map((p, v) => Math.abs(p - after[v])), 1)[0];
-    Page.readout(slots.silenced, `Neuron ${local.neuron} of layer ${local.layer} (activation ${Page.format(activations[local.neuron])} at the pinned token) held at zero: `
+    Page.readout(slots.silenced, `Neuron ${local.neuron} of block ${local.layer} (activation ${Page.format(activations[local.neuron])} at the pinned token) held at zero: `
       + `the probability that moves most is that of ${tokenizer.show(moved)}, from ${Page.percent(before[moved])} to ${Page.percent(after[moved])}.`);
   }
 

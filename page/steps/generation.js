@@ -126,7 +126,7 @@
     return element("ul", { class: "legend", role: "list" }, item("before", "the model's probability"), item("after", "after the filters"));
   }
 
-  /** Tokens one after the other, each with its own breath, so that Stop is heard. */
+  /** Tokens one after the other, with a pause after each, so that Stop is heard. */
   async function write(count) {
     stop();
     const turn = figure.running, { state, settings, seed } = figure;
@@ -141,7 +141,7 @@
     }
   }
 
-  /** One more token; past the context the last half is kept and read anew. */
+  /** One more token; past the context the last half is kept and read again. */
   function nextToken(model, writer, settings) {
     const limit = model.config.max_seq_len;
     if (writer.ids.length > limit) {
@@ -167,7 +167,7 @@
     const ended = written.at(-1)?.id === state.tokenizer.endOfText ? " The model ended the text itself." : "";
     const bits = written.reduce((sum, { probability }) => sum - Math.log2(probability), 0);
     readout(figure.textBox, written.length === 0 ? "Nothing written yet: press a button."
-      : `${written.length} tokens with seed ${figure.seed}; drawing them took ${(bits / written.length).toFixed(2)} bits of surprise a token.${ended}`);
+      : `${written.length} tokens with seed ${figure.seed}; mean surprise ${(bits / written.length).toFixed(2)} bits per token.${ended}`);
   }
 
   Page.step("generation", { mount, render });

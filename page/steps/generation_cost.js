@@ -74,7 +74,7 @@
     const text = keep(figure.box, "text", () => element("div"));
     Page.chips(text, { label: "Tokens written with the cache", tokens: rows.map(({ id }) => state.tokenizer.show(id)),
       notes: rows.map(({ id, right }) => (id === right ? "" : `right: ${state.tokenizer.show(right)}`)) });
-    readout(figure.box, started ? summary(rows) : "Press the button: each token is computed twice, with and without the cache, by greedy choice.");
+    readout(figure.box, started ? summary(rows) : "Press the button: each token is computed twice, with and without the cache, greedily.");
   }
 
   function summary(rows) {

@@ -1,4 +1,4 @@
-// Step 3: all heads at a glance, one of them large, and the proof that the mask holds.
+// Step 3: all heads at a glance, one of them large, and what the mask does.
 "use strict";
 (() => {
   const Page = (window.Page ??= {});
@@ -29,7 +29,7 @@
     const { n_layers, n_heads } = state.model.config;
     const grid = Page.keep(slots.gallery, "gallery", () => element("div", { class: "gallery", role: "group", "aria-label": "Heads" }));
     const key = `${n_layers},${n_heads}`, room = slots.gallery.clientWidth || 640;
-    const side = n_heads * Math.max(1, Math.floor(room / (n_heads * 84))); // whole layers side by side
+    const side = n_heads * Math.max(1, Math.floor(room / (n_heads * 84))); // whole blocks next to each other
     grid.style.gridTemplateColumns = `repeat(${Math.min(side, n_layers * n_heads)}, minmax(0, 5.5rem))`;
     if (grid.shape !== key) {
       grid.shape = key;
@@ -40,7 +40,7 @@
   }
 
   function makeThumbnail(state, layer, head) {
-    const name = `Layer ${layer}, head ${head}`;
+    const name = `Block ${layer}, head ${head}`;
     return element("button", { type: "button", class: "thumbnail", "aria-label": name,
       onclick: () => { Object.assign(local, { layer, head }); showGallery(state); showHead(state); } },
     element("canvas", { "aria-hidden": "true" }), element("span", { text: `${layer}.${head}` }));
@@ -59,18 +59,18 @@
     const weights = all.slice(head * T * T, (head + 1) * T * T);
     for (let t = 0; t < T; t++) weights.fill(NaN, t * T + t + 1, (t + 1) * T); // masked cells
     Page.heatMap(slots.head, {
-      label: `Attention weights of layer ${layer}, head ${head}`, rows: T, columns: T, values: weights, max: 1,
+      label: `Attention weights of block ${layer}, head ${head}`, rows: T, columns: T, values: weights, max: 1,
       rowLabels: shown, columnLabels: shown, hue: "attention",
       describe: (t, s) => (s > t ? `${shown[t]} (${t}) may not look at ${shown[s]} (${s}): it comes later. Weight exactly 0.`
         : `${shown[t]} (${t}) looks at ${shown[s]} (${s}): ${Page.percent(weights[t * T + s])}`),
       onSelect: (t) => state.pin(t), selected: null,
     });
     const row = Page.headRow(state, "weights", local, state.pinned), top = Page.largest(row, 1)[0];
-    Page.readout(slots.head, `Layer ${layer}, head ${head}: the pinned ${shown[state.pinned]} (position ${state.pinned}) looks most at `
-      + `${shown[top]} (position ${top}), with weight ${Page.percent(row[top])}; even attention would give each ${Page.percent(1 / row.length)}.`);
+    Page.readout(slots.head, `Block ${layer}, head ${head}: the pinned ${shown[state.pinned]} (position ${state.pinned}) looks most at `
+      + `${shown[top]} (position ${top}), with weight ${Page.percent(row[top])}; equal attention to all would give each ${Page.percent(1 / row.length)}.`);
   }
 
-  /** Other last tokens: the likeliest ones in that place, other than the one that stands there. */
+  /** Other last tokens: the likeliest ones in that place, other than the one that is there. */
   function offerReplacements(state) {
     const { ids, tokenizer } = state, last = ids.at(-1);
     const before = state.trace.logits(Math.max(0, ids.length - 2));
@@ -95,7 +95,7 @@
     const cut = ids.length < state.ids.length ? ` (the last ${most} tokens of your prompt)` : "";
     if (ids.length < 2) {
       Page.bars(slots.mask, { label: "Changes", items: [] });
-      Page.readout(slots.mask, "There is only one token: nothing stands before it. Type some text.");
+      Page.readout(slots.mask, "There is only one token: nothing comes before it. Type some text.");
       return;
     }
     const other = [...ids.slice(0, -1), local.replacement];

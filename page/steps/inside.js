@@ -85,7 +85,7 @@
     const where = figure.on === "songs" ? `${count} songs in held-out stories` : `${count} sequences of random tokens`;
     figure.scoresBox.dataset.best = best.score;
     readout(figure.scoresBox, `Over ${where} (${scores.count} copied tokens): the best is ${name(best.layer, best.head)} with `
-      + `${best.score.toFixed(3)}. 1 would be an ideal induction head; a head that looks everywhere alike has about `
+      + `${best.score.toFixed(3)}. An ideal induction head has 1; a head that pays equal attention to all places has about `
       + `${scores.chance.toFixed(3)}. Press a cell to look at another head.`);
   }
 
@@ -114,8 +114,8 @@
     Page.chips(figure.songBox, { label: "Tokens of the story; press one to look from it", tokens: shown, pinned: query,
       shade: [...row], hue: "attention", onPick: (t) => { figure.query = t; drawSong(); } });
     const [most] = Page.largest(row, 1), earlier = first[query];
-    const expected = earlier < 0 ? "This token does not stand in a repeated song."
-      : `It stood at position ${earlier} in the first singing, followed by "${shown[earlier + 1]}": that place gets ${percent(row[earlier + 1])}.`;
+    const expected = earlier < 0 ? "This token is not in the part of the song that is repeated."
+      : `It occurred at position ${earlier} in the first singing, followed by "${shown[earlier + 1]}": that place gets ${percent(row[earlier + 1])}.`;
     readout(figure.songBox, `Block ${layer}, head ${h}, from "${shown[query]}" at position ${query}: most attention, `
       + `${percent(row[most])}, goes to "${shown[most]}" at position ${most}. ${expected}`);
   }

@@ -12,9 +12,9 @@
       options: Page.patchingSites.map((site) => ({ value: site, label: site })) });
     figure.slider = Page.slider(row, { label: "Syllable that is changed", min: 1, max: 6, value: 3,
       onInput: (value) => { figure.at = value; prepare(); } });
-    figure.start = Page.button(row, { label: "Patch every layer and position", onClick: () => sweep() });
+    figure.start = Page.button(row, { label: "Patch every block and position", onClick: () => sweep() });
     Page.button(row, { label: "Cancel", onClick: cancel });
-    readout(figure.box, "Waiting for the songs to be read …");
+    readout(figure.box, "Waiting for the songs …");
     Page.inside.onSong = prepare; // another song was chosen
   }
 
@@ -79,10 +79,12 @@
     describe(patching, pair, values, share);
   }
 
+  const signed = (value) => value.toFixed(2).replace("-", "−");
+
   function describe({ cleanDifference, corruptedDifference }, pair, values, share) {
     const { tokenizer } = figure.state, show = (id) => `"${tokenizer.show(id)}"`;
     const answers = `Logit of ${show(pair.cleanAnswer)} minus logit of ${show(pair.corruptedAnswer)} after the last token: `
-      + `${cleanDifference.toFixed(2)} for the clean prompt, ${corruptedDifference.toFixed(2)} for the corrupted one. `;
+      + `${signed(cleanDifference)} for the clean prompt, ${signed(corruptedDifference)} for the corrupted one. `;
     const progress = !values ? "Press the button to patch." : share < 1 ? `${Math.round(100 * share)} % done.` : extremes(values, pair);
     readout(figure.box, answers + progress);
   }

@@ -32,7 +32,7 @@
     const text = state.ids.filter((id) => id !== state.tokenizer.endOfText);
     const bytes = state.tokenizer.decodeBytes(text).length;
     const characters = [...state.tokenizer.decode(text)].length;
-    if (!text.length) return "The prompt is empty: only the end-of-text token is left, and the model begins a text of its own.";
+    if (!text.length) return "The prompt is empty: only the end-of-text token is left, after which a new text begins.";
     return `${characters} characters, ${bytes} bytes, ${text.length} tokens: `
       + `${(characters / text.length).toFixed(2)} characters per token. `
       + `The vocabulary has ${state.tokenizer.vocabSize.toLocaleString("en-US")} tokens.`;

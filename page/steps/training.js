@@ -1,4 +1,4 @@
-// Step 7, first part: gradients of the live model's output head, added up in micro-batches.
+// Step 7, first part: gradients of the live model's output table, added up in micro-batches.
 "use strict";
 (() => {
   const Page = (window.Page ??= {});
@@ -101,7 +101,7 @@
     Page.gramRow(batch.K, batch.gradients, 0);
   }
 
-  /** How many targets each sequence asks for, and each sequence's gradient. */
+  /** How many targets each sequence has, and each sequence's gradient. */
   async function relength() {
     const batch = figure.batch;
     if (!batch) return;
@@ -128,7 +128,7 @@
     draw();
   }
 
-  /** The step's micro-batches: members, asked tokens, share of the step, weight of a sequence. */
+  /** The step's micro-batches: members, predicted tokens, share of the step, weight of a sequence. */
   function microBatches({ parts, lengths }) {
     const micro = Array.from({ length: figure.count }, (_, i) => {
       const members = Array.from({ length: figure.size }, (_, j) => i * figure.size + j);
@@ -166,7 +166,7 @@
     drawNoise(batch);
   }
 
-  /** One square for each asked token, darker the more it counts in the average. */
+  /** One square for each predicted token, darker the more it counts in the average. */
   function drawTokens(micro, lengths, total) {
     const row = keep(figure.box, "tokens", () => element("div", { class: "micro-batches", role: "list" }));
     row.replaceChildren(...micro.map(({ members, tokens, share }, i) => {

@@ -8,15 +8,6 @@
     { value: "underfitting", label: "underfitting" },
     { value: "overfitting", label: "overfitting" },
   ];
-  const MEANING = { // EXPLANATIONS in src/transformer/training_utils.py
-    starting: "too few evaluations to see a trend",
-    learning: "validation loss falls: keep going",
-    underfitting: "both losses are flat: a larger model, a higher learning rate or more steps may help",
-    converged: "both losses are flat, close to the best possible: there is little left to learn",
-    overfitting: "validation loss rises while training loss does not: the model learns the training text "
-      + "by heart; more data, dropout or stopping here would help",
-    diverging: "both losses rise: lower the learning rate",
-  };
   const figure = { run: "learning", at: 0, over: "tokens" };
 
   function mount(root) {
@@ -51,7 +42,8 @@
   function draw() {
     const run = current();
     if (!run) return void readout(figure.box, "page/curves.data.js is missing: export it with commands/export_page.py.");
-    const [step, train, validation, status, induction] = run.validation[figure.at];
+    const [step, train, validation, , induction] = run.validation[figure.at], seen = run.validation.slice(0, figure.at + 1);
+    const status = Page.trainingStatus(seen.map((row) => row[1]), seen.map((row) => row[2]), run.floor);
     const best = Math.min(...run.validation.map((row) => row[2]));
     const last = run.train.at(-1)[0];
     const floor = run.floor === null ? [] : [{ name: `floor ${format(run.floor)}: the best possible`, hue: "neutral",
@@ -65,7 +57,7 @@
     const head = induction === null ? "" : ` Best induction score: ${induction.toFixed(2)}.`;
     readout(figure.box, `Step ${step.toLocaleString("en-US")}: training loss ${train.toFixed(3)}, validation loss `
       + `${validation.toFixed(3)}, perplexity ${Math.exp(validation).toFixed(2)} (lowest validation loss of the run: `
-      + `${best.toFixed(3)}). Status: ${status}: ${MEANING[status] ?? ""}.${head} Made with: ${run.command}`);
+      + `${best.toFixed(3)}). Status: ${status}: ${Page.trainingExplanations[status]}.${head} Made with: ${run.command}`);
   }
 
   /** The steepest beginning is left out, so that what differs later can be seen. */
@@ -73,7 +65,7 @@
     return points.filter(([, loss]) => loss <= 2 * lowest);
   }
 
-  /** The copying head, being born beside the loss. */
+  /** When a head begins to copy, over the same steps as the loss. */
   function drawInduction(run, step, last) {
     const holder = keep(figure.box, "induction", () => element("div"));
     const points = run.validation.filter((row) => row[4] !== null).map((row) => [row[0], row[4]]);
@@ -98,7 +90,7 @@
       const evaluated = run.validation.filter((row) => row[0] <= rows.at(-1)[0]).at(-1);
       return `accumulation ${n}: ${rows.at(-1)[0].toLocaleString("en-US")} steps, `
         + `${(rows.at(-1)[1] / 1e6).toFixed(2)} million tokens, validation loss ${evaluated?.[2].toFixed(3) ?? "not measured"}, `
-        + `loss jumps by ${format(roughness(rows))} from point to point`;
+        + `the loss changes by ${format(roughness(rows))} on average from one point to the next`;
     });
     readout(figure.pairBox, `At equal ${figure.over}: ${facts.join("; ")}.`);
   }

@@ -1,11 +1,11 @@
-// Step 7, third part: FineWeb's split, its streaming and its cache, as diagrams to operate.
+// Step 7, third part: FineWeb's split, its streaming and its cache, as simulations to operate.
 "use strict";
 (() => {
   const Page = (window.Page ??= {});
   const { element, svg, keep, readout } = Page;
   const WAY = {
     hub: "from the hub, one request of about 2 MB",
-    block: "from a block file that the builder left",
+    block: "from a file on disk, which the builder had fetched",
     shard: "from the cached shard on disk, no request",
   };
   const figure = { stream: null, rooms: 5 };
@@ -16,7 +16,7 @@
     figure.cache = Page.slot(root, "cache");
     const row = Page.controls(figure.streaming);
     const read = (count) => () => { for (let i = 0; i < count; i++) figure.stream.read(); drawStream(); };
-    Page.button(row, { label: "Read the next block", onClick: read(1) });
+    Page.button(row, { label: "Read the next row group", onClick: read(1) });
     Page.button(row, { label: "Read 10", onClick: read(10) });
     Page.button(row, { label: "Read 100", onClick: read(100) });
     Page.slider(row, { label: "max_cached_shards", min: 2, max: 8, value: 5, onInput: (value) => { figure.rooms = value; restart(); } });
@@ -64,27 +64,27 @@
     const read = new Set(stream.blocks.slice(0, stream.turn));
     drawBlocks(cells, from, read);
     const chips = keep(figure.streaming, "cached", () => element("div"));
-    Page.subtitle(chips, "Cached shards, unused longest first");
+    Page.subtitle(chips, "Cached shards, longest unused first");
     const order = stream.cache.order;
     Page.chips(chips, { label: "Cached shards", tokens: order.length ? order.map((shard) => `shard ${shard}`) : ["none yet"],
       pinned: order.indexOf(stream.shard) });
     const { last, from: ways } = stream, tokens = ways.hub + ways.block + ways.shard;
-    const what = last ? `Block ${last.block} of shard ${last.shard}: ${WAY[last.way]}.` : `The epoch begins with shard ${stream.shard}.`;
+    const what = last ? `Row group ${last.block} of shard ${last.shard}: ${WAY[last.way]}.` : `The epoch begins with shard ${stream.shard}.`;
     const evicted = last?.evicted.length ? ` Shard ${last.evicted.join(", ")} was evicted.` : "";
-    const over = stream.isOver ? " The figure ends here; the epoch goes on." : "";
-    readout(figure.streaming, `${what}${evicted} Read so far: ${ways.hub} blocks from the hub, ${ways.block} from block files, `
-      + `${ways.shard} from cached shards (about ${(tokens * 0.7).toFixed(1)} million tokens). Kept are `
-      + `${stream.done(stream.shard)} of ${to - from} blocks of shard ${stream.shard}`
+    const over = stream.isOver ? " The simulation ends here; the epoch continues." : "";
+    readout(figure.streaming, `${what}${evicted} Read so far: ${ways.hub} row groups from the hub, ${ways.block} from files of single row groups, `
+      + `${ways.shard} from cached shards (about ${(tokens * 0.7).toFixed(1)} million tokens). On disk are `
+      + `${stream.done(stream.shard)} of ${to - from} row groups of shard ${stream.shard}`
       + `${stream.next === null ? "" : ` and ${stream.done(stream.next)} of the next, shard ${stream.next}`}. `
       + `${stream.requests} requests, ${stream.megabytes.toLocaleString("en-US")} MB.${over}`);
   }
 
-  /** A cell for each block of the current shard; underlined: read already. */
+  /** A cell for each row group of the current shard; underlined: already read. */
   function drawBlocks(cells, from, read) {
     const width = Math.min(figure.streaming.clientWidth || 600, 640), columns = Math.floor(width / 16);
     const rows = Math.ceil(cells.length / columns), height = rows * 20;
     const picture = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img",
-      "aria-label": `Blocks of shard ${figure.stream.shard}: ${cells.filter((way) => way !== "hub").length} of ${cells.length} are here, ${read.size} read` });
+      "aria-label": `Row groups of shard ${figure.stream.shard}: ${cells.filter((way) => way !== "hub").length} of ${cells.length} are on disk, ${read.size} read` });
     cells.forEach((way, i) => {
       const x = (i % columns) * 16, y = Math.floor(i / columns) * 20;
       picture.append(svg("rect", { x, y, width: 13, height: 13, rx: 2, class: `block-cell ${way}` }));
@@ -92,10 +92,10 @@
     });
     const item = (way, text) => element("li", {}, svg("svg", { width: 15, height: 15, "aria-hidden": "true" },
       svg("rect", { x: 1, y: 1, width: 13, height: 13, rx: 2, class: `block-cell ${way}` })), element("span", { text }));
-    const legend = element("ul", { class: "legend", role: "list" }, item("hub", "on the hub"), item("block", "block file"),
-      item("shard", "in the cached shard"), element("li", {}, element("span", { text: "bar below: already read" })));
+    const legend = element("ul", { class: "legend", role: "list" }, item("hub", "on the hub"), item("block", "in a file of its own"),
+      item("shard", "in the cached shard"), element("li", {}, element("span", { text: "underlined: already read" })));
     const box = keep(figure.streaming, "blocks", () => element("div"));
-    box.replaceChildren(element("p", { class: "subtitle", text: `Blocks of the current shard, ${figure.stream.shard}` }), picture, legend);
+    box.replaceChildren(element("p", { class: "subtitle", text: `Row groups of the current shard, ${figure.stream.shard}` }), picture, legend);
   }
 
   function mountCache() {
@@ -105,7 +105,7 @@
     Page.subtitle(requests, "Open a shard");
     Page.chips(requests, { label: "Shards to open", tokens: Array.from({ length: 10 }, (_, i) => `shard ${i}`), onPick: (i) => openShard(i) });
     const held = keep(figure.cache, "held", () => element("div"));
-    Page.subtitle(held, "In the cache, unused longest first");
+    Page.subtitle(held, "In the cache, longest unused first");
     emptyCache();
   }
 
@@ -117,19 +117,19 @@
   function openShard(shard) {
     if (figure.lru.open(shard)) {
       figure.hits++;
-      drawCache(`Shard ${shard} is here: its time of last use becomes now, so it moves to the end.`);
+      drawCache(`Shard ${shard} is in the cache: it has just been used, so it moves to the end.`);
     } else {
       figure.misses++;
       const evicted = figure.lru.publish(shard, [shard]);
       figure.lru.open(shard);
-      drawCache(`Shard ${shard} is not here: it is fetched and published (268 MB).`
-        + (evicted.length ? ` There is no room for it: shard ${evicted.join(", ")}, unused longest, is deleted.` : ""));
+      drawCache(`Shard ${shard} is not in the cache: it is fetched (268 MB) and put into the cache.`
+        + (evicted.length ? ` There is no room for it: shard ${evicted.join(", ")}, longest unused, is deleted.` : ""));
     }
   }
 
   function drawCache(text) {
     const order = figure.lru.order, free = figure.lru.maxShards - order.length;
-    Page.chips(keep(figure.cache, "held", () => element("div")), { label: "Cached shards, unused longest first",
+    Page.chips(keep(figure.cache, "held", () => element("div")), { label: "Cached shards, longest unused first",
       tokens: [...order.map((shard) => `shard ${shard}`), ...Array(free).fill("free")], pinned: order.indexOf(figure.lru.opened) });
     readout(figure.cache, `${text} Hits: ${figure.hits}, misses: ${figure.misses}.`);
   }

@@ -24,7 +24,7 @@
       label: "Probabilities of the next token", max: 1, hue: "probability",
       items: order.map((v) => ({ label: tokenizer.show(v) + (v === next ? " ✓" : ""), value: p[v], text: Page.percent(p[v]) })),
     });
-    const truth = next === undefined ? "The pinned token is the last one; what follows is open."
+    const truth = next === undefined ? "The pinned token is the last one; nothing follows it yet."
       : `In your prompt ${tokenizer.show(next)} follows (✓), to which the model gives ${Page.percent(p[next])}: a surprise of ${Page.format(-Math.log(p[next]))} nats.`;
     Page.readout(slots.output, `After ${tokenizer.show(ids[pinned])} the likeliest token is ${tokenizer.show(order[0])} with ${Page.percent(p[order[0]])}. ${truth}`);
   }

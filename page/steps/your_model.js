@@ -62,7 +62,7 @@
     const loaded = Page.loadModel(buffer, file.name, fields);
     figure.pending = null;
     figure.state.replaceModel(loaded);
-    say(`${file.name} is loaded: all figures show it now. ${CHECKS}`);
+    say(`${file.name} is loaded: every figure that runs a model runs it now. ${CHECKS}`);
   }
 
   async function readTokenizer(file) {
@@ -84,7 +84,7 @@
     figure.pending = known && /tokenizer/i.test(error.message) ? file : null;
     const reason = known ? error.message : `It could not be read (${error.name}).`;
     const more = figure.pending ? " If the run has a tokenizer.json, drop that too." : "";
-    say(`${file.name} was not loaded. ${reason}${more} The model before stays.`, true);
+    say(`${file.name} was not loaded. ${reason}${more} The previous model is kept.`, true);
   }
 
   function backToShipped() {

@@ -70,6 +70,8 @@ that many tokens.
 
     learning      validation falls: keep going.
     underfitting  both flat: the model is too small, the learning rate too low or spent.
+    memorising    train falls, validation is flat: what it still learns does not help on new
+                  text. It begins to learn by heart, and overfitting may follow.
     overfitting   train falls, validation rises: it learns the text by heart. More data,
                   dropout, a smaller model, or stop here (`--patience`).
 
@@ -246,6 +248,7 @@ EXPLANATIONS = {
     "underfitting": "both losses are flat: a larger model, a higher learning rate or more steps "
     "may help",
     "converged": "both losses are flat, close to the best possible: there is little left to learn",
+    "memorising": "training falls, validation does not: it begins to learn by heart",
     "overfitting": "validation loss rises while training loss does not: the model learns the "
     "training text by heart; more data, dropout or stopping here would help",
     "diverging": "both losses rise: lower the learning rate",
@@ -262,6 +265,8 @@ def training_status(
 
     >>> training_status([4.0, 3.0, 2.5, 2.2, 2.0], [4.0, 3.1, 2.7, 2.4, 2.2])
     'learning'
+    >>> training_status([3.0, 2.8, 2.6, 2.4, 2.2], [3.0, 3.0, 3.0, 3.0, 3.0])
+    'memorising'
     >>> training_status([2.0, 1.5, 1.0, 0.7, 0.5], [2.5, 2.4, 2.4, 2.6, 2.9])
     'overfitting'
     >>> training_status([3.0, 3.001, 3.0, 2.999], [3.1, 3.1, 3.101, 3.1])
@@ -272,8 +277,10 @@ def training_status(
     train, val = _trend(train_losses), _trend(val_losses)
     if val > FLAT:
         return "diverging" if train > FLAT else "overfitting"
-    if val < -FLAT or train < -FLAT:
+    if val < -FLAT:
         return "learning"
+    if train < -FLAT:
+        return "memorising"
     near_floor = floor is not None and val_losses[-1] <= CONVERGED * floor
     return "converged" if near_floor else "underfitting"
 

@@ -2,7 +2,7 @@
 
 The residual stream is divided into subspaces of one-hot vectors:
 
-    [ token (V) | position (T) | previous token (V) | unused ]
+    [ token (V) | position (T) | previous token (V) | fetched position (T) | unused ]
 
 The position table is replaced by one-hot vectors, all weights start at zero (a head of zeros
 attends uniformly and writes nothing; so does a feed-forward layer), and each `plant_…` sets
@@ -27,6 +27,7 @@ CONFIG = ModelConfig(
     vocab_size=V, d_model=D, n_heads=HEADS, n_layers=2, d_ff=8, max_seq_len=T, dropout=0.0
 )
 TOKEN, POSITION, PREVIOUS = slice(0, V), slice(V, V + T), slice(V + T, 2 * V + T)
+FETCHED = slice(2 * V + T, 2 * V + 2 * T)
 
 
 def blank_model() -> DecoderOnlyTransformer:
@@ -50,16 +51,18 @@ def _plant(
     keys: Tensor,
     write_to: slice,
     size: float,
+    read_from: slice = TOKEN,
 ) -> None:
-    """Set one head: (K, D) query and key matrices; it moves the token one-hot to `write_to`."""
+    """Set one head: (K, D) query and key matrices; it moves a one-hot vector to `write_to`."""
     attention = model.blocks[layer].attention
-    values = torch.zeros(K, D)
-    values[:V, TOKEN] = torch.eye(V)
+    values, width = torch.zeros(K, D), read_from.stop - read_from.start
+    values[:width, read_from] = torch.eye(width)
     rows = slice(head * K, (head + 1) * K)
     with torch.no_grad():
         for index, matrix in enumerate((queries, keys, values)):
             attention.qkv_projection.weight.unflatten(0, (3, D))[index, rows] = matrix
-        attention.output_projection.weight[write_to, head * K : head * K + V] = size * torch.eye(V)
+        columns = slice(head * K, head * K + width)
+        attention.output_projection.weight[write_to, columns] = size * torch.eye(width)
 
 
 def plant_previous_token_head(model: DecoderOnlyTransformer, layer: int, head: int) -> None:
@@ -83,11 +86,37 @@ def plant_matching_head(model: DecoderOnlyTransformer, layer: int, head: int) ->
 
 def plant_duplicate_token_head(model: DecoderOnlyTransformer, layer: int, head: int) -> None:
     """A token asks for the same token, earlier rather than now."""
+    queries, keys = _ask_for_earlier_copy(model, layer, head)
+    _plant(model, layer, head, queries, keys, TOKEN, size=5)
+
+
+def _ask_for_earlier_copy(
+    model: DecoderOnlyTransformer, layer: int, head: int
+) -> tuple[Tensor, Tensor]:
     queries, keys = torch.zeros(K, D), torch.zeros(K, D)
     queries[:V, TOKEN] = keys[:V, TOKEN] = GAIN * torch.eye(V)
     later = torch.arange(T).float()  # subtracts from the score what grows with the key position
     keys[V, POSITION] = -later
     model.blocks[layer].attention.qkv_projection.bias.data[head * K + V] = GAIN
+    return queries, keys
+
+
+def plant_place_after_copy_head(model: DecoderOnlyTransformer, layer: int, head: int) -> None:
+    """A duplicate-token head that fetches the place *after* the earlier copy."""
+    queries, keys = _ask_for_earlier_copy(model, layer, head)
+    positions = slice(POSITION.start, POSITION.stop - 1)
+    next_places = slice(FETCHED.start + 1, FETCHED.stop)
+    _plant(model, layer, head, queries, keys, next_places, size=1.5, read_from=positions)
+
+
+def plant_place_seeking_head(model: DecoderOnlyTransformer, layer: int, head: int) -> None:
+    """A token asks for the place that was fetched for it, and copies what stands there.
+
+    After a head that fetches the place after the earlier copy this is an induction head.
+    """
+    queries, keys = torch.zeros(K, D), torch.zeros(K, D)
+    queries[:T, FETCHED] = GAIN * torch.eye(T)
+    keys[:T, POSITION] = GAIN * torch.eye(T)
     _plant(model, layer, head, queries, keys, TOKEN, size=5)
 
 
@@ -104,4 +133,12 @@ def induction_model() -> DecoderOnlyTransformer:
     model = blank_model()
     plant_previous_token_head(model, layer=0, head=1)
     plant_matching_head(model, layer=1, head=2)
+    return model
+
+
+def duplicate_token_model() -> DecoderOnlyTransformer:
+    """Head 0.1 fetches the place after the earlier copy and head 1.2 goes there: induction too."""
+    model = blank_model()
+    plant_place_after_copy_head(model, layer=0, head=1)
+    plant_place_seeking_head(model, layer=1, head=2)
     return model

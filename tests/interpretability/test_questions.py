@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from interpretability import planted
 from rich.console import Console
 from training_tools import load_command
 
@@ -18,7 +19,10 @@ from transformer.data.tokenizer import Tokenizer, load_tokenizer
 from transformer.data.toy.source import tokenizer_stories
 from transformer.data.toy.stories import song_examples
 from transformer.errors import UserError
-from transformer.interpretability import questions
+from transformer.interpretability import induction_question, questions
+from transformer.interpretability.circuit import describe, find_circuit
+from transformer.interpretability.induction import repeated_random_tokens
+from transformer.interpretability.induction_question import ask_induction
 from transformer.interpretability.logit_lens import logit_lens
 from transformer.interpretability.patching import PromptPair, sweep
 from transformer.interpretability.prompts import demo_pair, demo_prompt, encode_pair, encode_prompt
@@ -82,7 +86,7 @@ def test_induction_says_how_well_a_model_of_songs_copies(
     model: DecoderOnlyTransformer, tokenizer: Tokenizer
 ) -> None:
     songs = demo_songs(tokenizer, 256)
-    *heads, copies = questions.ask_induction(model, tokenizer, songs).lines
+    *heads, copies = ask_induction(model, tokenizer, songs).lines
     share = copy_accuracy(model, tokenizer, song_examples(500))
     assert len(heads) == 2
     assert copies == (
@@ -90,6 +94,20 @@ def test_induction_says_how_well_a_model_of_songs_copies(
         "(500 held-out stories)"
     )
     assert not sings(load_tokenizer("p50k_base"))  # it cuts syllables: another question
+
+
+def test_induction_names_the_head_that_the_best_one_leans_on(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repeats = repeated_random_tokens(planted.V, end_of_text=0, length=11)
+    monkeypatch.setattr(induction_question, "repeated_random_tokens", lambda *_: repeats)
+    model = planted.duplicate_token_model()
+    report = ask_induction(model, tokenizer, None)
+    circuit = find_circuit(model, repeats)
+    assert report.lines[1] == describe(circuit)
+    assert report.grids[1].rows[0] == "head 0.1"
+    assert report.grids[1].values[0][2] < 0.2
+    assert report.grids[1].values[0][3] > 0.9
 
 
 def test_ablation_reports_the_rise_in_each_part(
@@ -137,10 +155,10 @@ def test_a_report_is_printed_drawn_and_written(suffix: str, tmp_path: Path) -> N
 def test_mistakes_are_named(model: DecoderOnlyTransformer, tokenizer: Tokenizer) -> None:
     with pytest.raises(UserError, match=r"ends in one of .png, .*, but is x.xyz"):
         save_report(Report("", [], []), Path("x.xyz"))
-    with pytest.raises(UserError, match=r"LAYER.HEAD, for example 2.1, but is 'first'"):
+    with pytest.raises(UserError, match=r"BLOCK.HEAD, for example 2.1, but is 'first'"):
         questions.parse_head("first")
     ids = encode_prompt(tokenizer, "Once there was", 256)
-    with pytest.raises(UserError, match=r"no head 2.0; layers go from 0 to 1, heads from 0 to 1"):
+    with pytest.raises(UserError, match=r"no head 2.0; blocks go from 0 to 1, heads from 0 to 1"):
         questions.ask_attention(model, tokenizer, ids, (2, 0))
     with pytest.raises(UserError, match=r"the prompt has 0 tokens"):
         encode_prompt(tokenizer, "", 256)
@@ -161,9 +179,9 @@ def test_a_short_context_is_named(tokenizer: Tokenizer, context: int) -> None:
             demo(tokenizer, context)
     if context < 6:
         with pytest.raises(UserError, match=f"context is {context} tokens .* at least 6"):
-            questions.ask_induction(model, tokenizer, None)
+            ask_induction(model, tokenizer, None)
     else:
-        assert len(questions.ask_induction(model, tokenizer, None).grids) == 1
+        assert len(ask_induction(model, tokenizer, None).grids) == 1
 
 
 def test_the_context_that_the_demo_asks_for_is_enough(tokenizer: Tokenizer) -> None:

@@ -64,7 +64,7 @@ def test_controls_answer_the_keyboard(open_page) -> None:
     assert "mask off" in page.inner_text('[data-slot="mask"] .readout')
     page.locator('[data-slot="dot"] input[type="radio"]').first.focus()
     page.keyboard.press("ArrowRight")
-    assert "Layer 1" in page.inner_text('[data-slot="row-weights"] .readout')
+    assert "Block 1" in page.inner_text('[data-slot="row-weights"] .readout')
 
 
 def test_every_figure_has_a_name_and_says_in_words_what_it_shows(open_page) -> None:

@@ -1,11 +1,12 @@
 """What the prose of the page says about the model it ships, measured on a held-out story."""
 
 import math
+import re
 from statistics import median
 from typing import Any
 
 import pytest
-from browser_page import OpenPage
+from browser_page import INDEX, OpenPage
 
 MEASURE = """() => {
   const { model, tokenizer } = Page.state, { n_layers: L, vocab_size: V } = model.config;
@@ -82,3 +83,30 @@ def test_a_single_neuron_usually_changes_little(shared_page: OpenPage) -> None:
     assert len(strong) == 2 * len(plain) > 20
     assert median(plain) < 0.005
     assert median(plain) <= median(strong) < 0.05
+
+
+def test_the_worked_numbers_of_the_prose_are_right() -> None:
+    """Every "ln N = x" of the page; softmax's factor for one point of score; √ of the noise."""
+    prose = INDEX.read_text()
+    logarithms = re.findall(r"ln (\d+) = (\d+\.\d+) nats", prose)
+    assert len(logarithms) >= 3
+    for number, value in logarithms:
+        assert float(value) == round(math.log(int(number)), 2)
+    assert f"<var>e</var> ≈ {math.e:.2f}" in prose
+    assert "sixteen times the work for a quarter" in " ".join(prose.split())
+    assert 1 / math.sqrt(16) == 1 / 4
+
+
+def test_the_shipped_model_does_not_repeat_itself_when_it_writes_greedily(
+    shared_page: OpenPage,
+) -> None:
+    """From the first sentences of held-out stories it writes to the end of the text."""
+    script = """() => Page.samples.stories.slice(0, 6).map((story) => {
+      const { model, tokenizer } = Page.state;
+      const start = story.slice(0, story.indexOf(".") + 1);
+      const ids = [tokenizer.endOfText, ...tokenizer.encode(start)];
+      return Array.from(Page.generate(model, ids, 140, { temperature: 0 }));
+    }).map((ids) => ids.indexOf(Page.state.tokenizer.endOfText))"""
+    ends = shared_page.run(script)
+    assert len(ends) == 6
+    assert min(ends) > 20

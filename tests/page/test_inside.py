@@ -1,5 +1,6 @@
 """Step 9: the page's scores, ablation and patching are those of interpretability/."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from browser_page import OpenPage
 
 from transformer.data.toy.stories import Story
+from transformer.interpretability.circuit import find_circuit
 from transformer.interpretability.hooks import replacing
 from transformer.interpretability.induction import attention_weights, best_head, induction_scores
 from transformer.interpretability.patching import PromptPair, sweep
@@ -149,7 +151,7 @@ def test_the_figures_follow_the_reader(open_page: Any) -> None:
     assert "without block" in ablation.locator(".readout").inner_text()
     page.page.get_by_role("button", name="Put all back").click()
     assert ablation.locator(".readout").inner_text() == intact
-    page.page.get_by_role("button", name="Patch every layer and position").click()
+    page.page.get_by_role("button", name="Patch every block and position").click()
     patching = page.page.locator('#inside [data-slot="patching"] .readout')
     page.page.wait_for_function(
         """() => /Patching everything recovers 1.000, patching nothing -?0.000/.test(
@@ -161,3 +163,84 @@ def test_the_figures_follow_the_reader(open_page: Any) -> None:
     songs = songs_of(page)
     assert prompt in [song.text[: song.repetition.stop] for song in songs]
     assert page.all_problems() == []
+
+
+CIRCUIT = '#inside [data-slot="circuit"]'
+
+
+def test_the_circuit_of_the_shipped_model_is_pythons(open_page: Any, shipped: LoadedModel) -> None:
+    """The figure names the head that Python names, with the same numbers."""
+    page = open_page().load("#inside")
+    page.page.wait_for_function(
+        f"() => document.querySelector('{CIRCUIT}').dataset.leansOn !== undefined"
+    )
+    found = page.run(f"() => Page.findCircuit(Page.state.model, {TOKENS}.slice(0, 4))")
+    repeats = repeated_songs(
+        songs_of(page)[:4], shipped.tokenizer, shipped.model.config.max_seq_len
+    )
+    assert repeats is not None
+    expected = find_circuit(shipped.model, repeats)
+    assert [found["best"]["layer"], found["best"]["head"]] == [*expected.best[1:]]
+    assert found["probability"] == pytest.approx(expected.probability, abs=1e-4)
+    assert len(found["helpers"]) == len(expected.helpers) > 0
+    of_python = {(helper.layer, helper.head): helper for helper in expected.helpers}
+    for helper in found["helpers"]:
+        other = of_python[helper["layer"], helper["head"]]
+        numbers = (other.score, other.probability, other.previous_token, other.duplicate_token)
+        names = ("score", "probability", "previous", "duplicate")
+        assert [helper[name] for name in names] == pytest.approx(numbers, abs=1e-4)
+    most = expected.leans_on
+    assert most is not None
+    shown = page.run(f"() => document.querySelector('{CIRCUIT}').dataset.leansOn")
+    assert f"{shown} head" == f"{most.layer}.{most.head} {most.kind}"
+    text = page.page.inner_text(f"{CIRCUIT} .readout")
+    assert f"Most missed is block {most.layer}, head {most.head}: without it, the score is" in text
+    assert f"{most.score:.3f}" in text
+    assert re.search(r"\(it matches\) in (\d+) of \1 songs, and with .* \(it counts\) in 0\.", text)
+    assert page.all_problems() == []
+
+
+HELPERS = [
+    {"layer": 0, "head": 1, "score": 0.2, "probability": 0.3, "previous": 0.1, "duplicate": 0}
+]
+
+
+@pytest.mark.parametrize(
+    ("best", "changes", "words"),
+    [
+        (
+            0.9,
+            {"previous": 0.8},
+            "A previous-token head: this model finds its place the first way.",
+        ),
+        (0.9, {"duplicate": 0.8}, "A duplicate-token head: this model finds its place the second"),
+        (0.9, {}, "That is neither of the two kinds"),
+        (0.9, {"score": 0.8}, "No earlier head stands out"),
+        (0.9, None, "is in the first block: there is no earlier head"),
+        (0.1, {"previous": 0.8}, "No head of this model has an induction score of 0.3"),
+    ],
+)
+def test_every_finding_has_its_words(
+    shared_page: OpenPage, best: float, changes: dict[str, float] | None, words: str
+) -> None:
+    helpers = [] if changes is None else [HELPERS[0] | changes]
+    circuit = {"best": {"score": best, "layer": 1, "head": 2}, "probability": 0.9, "count": 5}
+    found = shared_page.run("(all) => Page.describeCircuit(all)", circuit | {"helpers": helpers})
+    assert words in found
+
+
+def test_a_song_is_continued_by_match_as_python_says(
+    shared_page: OpenPage, shipped: LoadedModel
+) -> None:
+    found = shared_page.run("""() => Page.samples.songs.map((song) =>
+      Page.matchOrCount(Page.state.model, Page.state.tokenizer, song))""")
+    tokenizer = shipped.tokenizer
+    for story, way in zip(songs_of(shared_page), found, strict=True):
+        syllables = story.text[story.song].split()
+        assert len(syllables) >= 4
+        prompt = story.text[: story.repetition.start] + " ".join(syllables[1:3])
+        ids = torch.tensor([[tokenizer.end_of_text, *tokenizer.encode(prompt)]])
+        with torch.no_grad():
+            written = tokenizer.decode([int(shipped.model(ids)[0, -1].argmax())])
+        ways = {f" {syllables[3]}": "match", f" {syllables[2]}": "count"}
+        assert way == ways.get(written, "other")

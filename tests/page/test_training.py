@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from browser_page import OpenPage
+from browser_page import ROOT, OpenPage
 from torch.nn.functional import cross_entropy
 
 from transformer.runs.model_file import LoadedModel
 from transformer.sharing.page import fineweb_shards
+from transformer.training_utils import EXPLANATIONS, training_status
 
 PARTS = """
 async ({ sequences, rows }) => {
@@ -139,7 +140,7 @@ def test_curves_are_those_of_real_runs_with_their_commands(shared_page: OpenPage
     expected = ["accumulation-1", "accumulation-16", "learning", "overfitting", "underfitting"]
     assert sorted(curves) == expected
     for curve in curves.values():
-        assert curve["command"].startswith("uv run commands/train.py")
+        assert curve["command"].startswith("uv run python commands/train.py")
         assert len(curve["validation"]) >= 3
     final = {name: curve["validation"][-1] for name, curve in curves.items()}
     lowest = {name: min(row[2] for row in curve["validation"]) for name, curve in curves.items()}
@@ -151,6 +152,38 @@ def test_curves_are_those_of_real_runs_with_their_commands(shared_page: OpenPage
     last = {n: curves[f"accumulation-{n}"]["train"][-1] for n in (1, 16)}
     per_step = {n: tokens / step for n, (step, tokens, *_) in last.items()}
     assert per_step[16] / per_step[1] == pytest.approx(16, rel=0.05)
+
+
+def recorded_curves(page: OpenPage) -> list[tuple[list[float], list[float], float | None]]:
+    """(training losses, validation losses, floor) of every run on the page and in the tests."""
+    shown = page.run("() => Object.values(Page.curves)")
+    curves = [
+        ([row[1] for row in run["validation"]], [row[2] for row in run["validation"]], run["floor"])
+        for run in shown
+    ]
+    for path in sorted((ROOT / "tests/runs/curves").glob("*.json")):
+        recorded = json.loads(path.read_text())
+        train, val = (
+            [evaluation[key] for evaluation in recorded["evaluations"]]
+            for key in ("train_loss", "val_loss")
+        )
+        curves.append((train, val, recorded["floor"]))
+    return curves
+
+
+def test_the_status_of_a_run_is_pythons_at_every_evaluation(shared_page: OpenPage) -> None:
+    """On real runs, on the same with both curves reversed, and on each curve beside a flat one."""
+    cases = []
+    for train, val, floor in recorded_curves(shared_page):
+        flat = [val[-1]] * len(val)
+        for one, other in [(train, val), (train[::-1], val[::-1]), (train, flat), (flat, flat)]:
+            cases += [(one[:n], other[:n], floor) for n in range(1, len(val) + 1)]
+            cases.append((one, other, flat[0]))
+    script = "(cases) => cases.map((losses) => Page.trainingStatus(...losses))"
+    expected = [training_status(*losses) for losses in cases]
+    assert shared_page.run(script, cases) == expected
+    assert set(expected) == set(EXPLANATIONS)
+    assert shared_page.run("() => Page.trainingExplanations") == EXPLANATIONS
 
 
 def test_shards_split_and_order_are_those_of_the_training_code(shared_page: OpenPage) -> None:

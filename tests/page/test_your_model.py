@@ -230,7 +230,7 @@ def test_malformed_files_are_refused_in_words_and_the_old_model_stays(
         malform(path, *good_file)
         message = choose(page, path)
         assert "was not loaded" in message, (name, message)
-        assert "The model before stays" in message, name
+        assert "The previous model is kept" in message, name
         assert expected in message, (name, message)
         assert page.run("() => Page.state.name === Page.modelData.name"), name
     assert (page_logits(page)[1] == before).all()

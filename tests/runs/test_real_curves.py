@@ -31,6 +31,11 @@ def status_at(name: str, step: int) -> str:
         # at step 140 and to 5.94 at the end, while training falls to 0.03
         ("overfitting", (60, 80), "learning"),
         ("overfitting", (140, 200, 300, 400), "overfitting"),
+        # sixty stories: validation hardly moves from step 260 (1.643) to 340 (1.656) while
+        # training falls from 1.13 to 0.99; then it rises
+        ("memorising", (60, 160, 240), "learning"),
+        ("memorising", (340,), "memorising"),
+        ("memorising", (360,), "overfitting"),
         # a learning rate of 1e-6: still at ln(1024) = 6.93, the loss of guessing
         ("underfitting", (30, 80, 120), "underfitting"),
         ("underfitting", (20,), "starting"),

@@ -1,6 +1,6 @@
 """Ablation: what does the model lose without this part?
 
-The output of a head or of a whole layer is replaced, the model computes on, and the loss is
+The output of a head or of a whole sublayer is replaced, the rest is computed, and the loss is
 compared. Two replacements are common:
 
     zero   the part writes nothing. Plain, but a value that the rest of the model never saw:
@@ -9,8 +9,8 @@ compared. Two replacements are common:
            This removes what it says about *this* text and keeps what it always says.
 
 A loss that rises shows that the part is **necessary** for these texts, given everything else
-as it is. A loss that stays does not show that the part does nothing: another may do the same
-and take over. And what is necessary need not be sufficient: see patching.py.
+as it is. A loss that does not rise does not show that the part does nothing: another may do
+the same and take over. And what is necessary need not be sufficient: see patching.py.
 
 Sources: Olsson et al. (2022), who ablate heads by zero; Wang et al. (2022) for the mean.
 """
@@ -32,7 +32,7 @@ Kind = Literal["zero", "mean"]
 
 @dataclass(frozen=True)
 class Component:
-    """A head, or the whole attention or feed-forward layer of a block."""
+    """A head, or the whole attention or feed-forward sublayer of a block."""
 
     tap: str
     """`blocks.{i}.attention.heads`, `blocks.{i}.attention.output` or
@@ -45,7 +45,7 @@ class Component:
 
 
 def components(model: DecoderOnlyTransformer) -> list[Component]:
-    """Every head and every layer, in the order they compute."""
+    """Every head and every sublayer, in the order they compute."""
     found = []
     for i in range(model.config.n_layers):
         heads = range(model.config.n_heads)

@@ -5,15 +5,15 @@ sums to 1. All scores are means over the queries t >= 1 of all sequences (positi
 look at itself, which says nothing):
 
     previous_token  w[t, t-1]
-    first_token     w[t, 0]            high in many heads of many models: a place to rest
+    first_token     w[t, 0]            often high in heads that find nothing to look at
     current_token   w[t, t]
     same_token      Σ w[t, s] over the s < t with the same token; only the t that have one
     uniform         1 - ½ Σ_s |w[t, s] - 1/(t+1)|: 1 minus the total variation distance from
-                    looking at everything alike
+                    looking at everything equally
     entropy         -Σ_s w[t, s] ln w[t, s], in nats; 0 looks at one place, ln(t+1) at all
 
 A score is high or low only against chance: `chance_scores` gives those of a head that looks
-at everything alike, as heads of an untrained model nearly do. They are not small in short
+at everything equally, as heads of an untrained model nearly do. They are not small in short
 texts. A score describes these sequences; it is no proof of what the head is for.
 
 The names are those of the literature: previous-token heads (Elhage et al. 2021), duplicate-
@@ -68,7 +68,7 @@ def pattern_scores(weights: Tensor, ids: Tensor) -> PatternScores:
 
 
 def chance_scores(ids: Tensor) -> PatternScores:
-    """The scores of one head that looks at every position up to its own alike: (1, 1)."""
+    """The scores of one head that looks at every position up to its own equally: (1, 1)."""
     B, T = ids.shape
     return pattern_scores(_uniform_attention(ids).expand(1, B, 1, T, T), ids)
 

@@ -1,9 +1,9 @@
 """Direct logit attribution: who wrote this logit?
 
 The final residual stream is a sum: the embedding, the position, what each head and each
-feed-forward layer wrote, and biases. A logit is *almost* linear in it. Almost, because the
+feed-forward sublayer wrote, and biases. A logit is *almost* linear in it. Almost, because the
 final LayerNorm divides by the standard deviation σ of the whole sum. With σ taken as it came
-out in this run and held fixed, the rest is linear, and the logit of token v falls apart into
+out in this run and held fixed, the rest is linear, and the logit of token v splits into
 one term per contribution c:
 
     logit[v] = Σ_c  W[v] · (γ ⊙ (c - mean(c))) / σ   +   W[v] · β
@@ -11,7 +11,7 @@ one term per contribution c:
     W (V, D)  the embedding table, which is also the unembedding     γ, β  the final LayerNorm
 
 The terms sum to the logit exactly, up to rounding. What they do not say: a head that writes
-nothing towards v itself may still decide everything, by what it lets later layers do. That
+nothing towards v itself may still decide everything, by what it lets later blocks do. That
 takes patching or ablation. And since softmax ignores a constant added to all logits, only
 *differences* between the terms of two tokens mean something; compare an answer with a rival.
 

@@ -1,7 +1,7 @@
 """Copying heads: heads that write the token that they look at.
 
 An attention pattern says where a head reads, not what it writes. Follow its write along the
-*direct path*, past all later layers, to the logits: a copying head raises the logits of the
+*direct path*, past all later blocks, to the logits: a copying head raises the logits of the
 tokens it attends to, more than those of other tokens.
 
 The **copying score**, for a query at position t of a sequence with tokens x:

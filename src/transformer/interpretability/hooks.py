@@ -38,7 +38,7 @@ def tap_names(model: DecoderOnlyTransformer, pattern: str = "*") -> list[str]:
     """Names of the activations that can be recorded and replaced, in the order they occur.
 
     Args:
-        pattern: only names that match; `*` stands for anything.
+        pattern: only names that match; `*` is any text.
 
     Raises:
         UserError: no name matches.

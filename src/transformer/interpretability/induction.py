@@ -1,13 +1,14 @@
-"""Induction heads: heads that find how the text went on the last time.
+"""Induction heads: heads that find how the text continued the last time.
 
-    … A B C … A          the current token is A; it stood here before, followed by B
+    … A B C … A          the current token is A; it occurred before, followed by B
         ▲     │
         └─────┘          the head attends to B, the token AFTER the earlier A
 
-Attending there and copying what stands there (copying_heads.py) predicts B. No single head can do
-it: a key has to know which token stood *before* it, which takes a previous-token head in an
-earlier layer. That is why these heads appear in models of two layers or more, and why they
-appear suddenly: both halves are worthless alone.
+Attending there and copying the token (copying_heads.py) predicts B. One attention alone cannot
+match: neither A's query nor B's key knows on its own that this B came after an A. An earlier
+head must bring that, in one of two known ways, which circuit.py tells apart: by telling B which
+token came before it, or by finding the earlier A and its position. So a circuit of this kind
+takes two blocks.
 
 The **induction score** of a head is the mean of its attention from each token of a second
 copy to the token after the same token in the first copy: 1 for an ideal induction head. The
@@ -90,7 +91,7 @@ def _attention_to_first_copy(weights: Tensor, repeats: Repeats, offset: int) -> 
 
 
 def chance(repeats: Repeats) -> float:
-    """Either score of a head that looks at all positions up to its own alike: 1/(t+1)."""
+    """Either score of a head that looks at all positions up to its own equally: 1/(t+1)."""
     _, queries = (repeats.first != NOT_REPEATED).nonzero(as_tuple=True)  # (N,)
     return float((1 / (queries + 1)).mean())
 

@@ -8,10 +8,11 @@ LayerNorm and the unembedding. Nothing stops us from reading it off earlier:
     blocks.0.residual          ⋮   the answer takes shape
     blocks.{last}.residual     exactly the model's output
 
-The distance of a row from the output is KL(output ‖ row) = Σ p ln(p / q), in nats: how many
-more nats than needed someone pays who believes the row while the output is true. It is 0 in
-the last row. That an early row is wrong does not show that the answer is not there yet: it
-may stand in the stream in a form that this unembedding does not read (Belrose et al. 2023).
+The distance of a row from the output is KL(output ‖ row) = Σ p ln(p / q), in nats, with p for
+the output's probabilities and q for the row's: the extra loss of predicting with q tokens that
+are drawn from p. It is 0 in the last row. That an early row is wrong does not show that the
+answer is not there yet: it may be in the stream in a form that this unembedding does not read
+(Belrose et al. 2023).
 
 Source: nostalgebraist, "interpreting GPT: the logit lens" (2020).
 """

@@ -6,7 +6,7 @@ Take two prompts of equal length that differ where it matters and have different
     corrupted   … she sang: la tum bu do. He sang: la tum   -> bu
 
 Run the corrupted prompt, but at one place (an activation, a position, perhaps one head) put
-in the value from the clean run, and let the model compute on. The answer is judged by the
+in the value from the clean run, and compute everything after it. The answer is judged by the
 logit difference between the clean answer and the corrupted one at the last position, and
 scaled so that 0 is the corrupted run and 1 the clean run:
 
@@ -102,7 +102,7 @@ def run_patches(
     """Run the corrupted prompt once per experiment, with all the patches of that experiment.
 
     The experiments are rows of a batch: each row is patched at its own places, so a sweep
-    over every layer and position costs about as much as that many prompts do.
+    over every block and position costs about as much as that many prompts do.
 
     Args:
         experiments: each a set of patches that are made together; none is the corrupted run.
@@ -175,7 +175,7 @@ def sweep(
     site: Site = "residual",
     batch_size: int = EXPERIMENTS_PER_BATCH,
 ) -> Tensor:
-    """Recovered logit difference of patching one site at each layer and position alone.
+    """Recovered logit difference of patching one site at each block and position alone.
 
     Returns:
         (n_layers, T).

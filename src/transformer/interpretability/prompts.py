@@ -2,8 +2,8 @@
 
     … sang: zim du ta na bom ra la! Then Fenfo sang it too: du ta na      next: bom
 
-The clean prompt of the demonstration ends inside the second singing. In the corrupted one a
-syllable of the first singing is exchanged, the one that is next. All the rest is equal, and
+The clean prompt of the demonstration ends inside the second singing. In the corrupted one, the
+syllable that comes next is replaced in the first singing. Everything else is the same, and so
 the answer differs.
 """
 

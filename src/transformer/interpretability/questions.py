@@ -1,37 +1,26 @@
-"""The five questions that `commands/interpret.py` asks a model, each answered with a report."""
+"""What `commands/interpret.py` asks a model, each question answered with a report.
+
+The question about induction heads is in induction_question.py.
+"""
 
 import torch
 from torch import Tensor
 
 from transformer.data.batch import IGNORED
 from transformer.data.tokenizer import Tokenizer
-from transformer.data.toy.stories import song_examples
 from transformer.errors import UserError
 from transformer.interpretability.ablation import Kind, replacements, token_losses
 from transformer.interpretability.attention_patterns import chance_scores, pattern_scores
 from transformer.interpretability.attribution import logit_contributions
-from transformer.interpretability.copying_heads import copying_scores
-from transformer.interpretability.induction import (
-    NOT_REPEATED,
-    Repeats,
-    attention_weights,
-    best_head,
-    chance,
-    duplicate_token_scores,
-    fitting_length,
-    induction_scores,
-    repeated_random_tokens,
-)
+from transformer.interpretability.induction import NOT_REPEATED, Repeats, attention_weights
 from transformer.interpretability.logit_lens import LogitLens, logit_lens
 from transformer.interpretability.patching import PromptPair, Site, sweep, sweep_heads
 from transformer.interpretability.report import Grid, Report
-from transformer.interpretability.songs import copy_accuracy, sings
 from transformer.model import DecoderOnlyTransformer
 
 LAST_POSITIONS = 16  # of a long prompt, how many are printed
 LARGEST_CONTRIBUTIONS = 15
 FAVOURITES = 3
-COPIED_SONGS = 500
 SMALLEST_SHOWN = 0.02  # of the recovered logit difference
 PATTERNS = ("previous_token", "first_token", "current_token", "same_token", "uniform", "entropy")
 
@@ -46,7 +35,8 @@ def _positions(tokenizer: Tokenizer, ids: Tensor) -> list[str]:
     return [f"{t:>3} {show_token(tokenizer, int(token))}" for t, token in enumerate(ids)]
 
 
-def _head_names(model: DecoderOnlyTransformer) -> list[str]:
+def head_names(model: DecoderOnlyTransformer) -> list[str]:
+    """In the order in which scores (n_layers, H) are flattened."""
     config = model.config
     return [f"head {i}.{h}" for i in range(config.n_layers) for h in range(config.n_heads)]
 
@@ -54,11 +44,11 @@ def _head_names(model: DecoderOnlyTransformer) -> list[str]:
 def ask_lens(model: DecoderOnlyTransformer, tokenizer: Tokenizer, ids: Tensor) -> Report:
     """Logit lens at every position, and what wrote the last prediction. `ids` is (1, T)."""
     lens = logit_lens(model, ids, k=2)
-    columns = ["embedding", *(f"layer {i}" for i in range(model.config.n_layers))]
+    columns = ["embedding", *(f"block {i}" for i in range(model.config.n_layers))]
     positions = _positions(tokenizer, ids[0])
     last = list(range(len(positions)))[-LAST_POSITIONS:]
     top = Grid(
-        "Most probable next token, read off the residual stream after each layer",
+        "Most probable next token, read off the residual stream after each block",
         positions,
         columns,
         lens.top_probabilities[:, :, 0].T.tolist(),
@@ -67,12 +57,12 @@ def ask_lens(model: DecoderOnlyTransformer, tokenizer: Tokenizer, ids: Tensor) -
         note="The last column is the model's output.",
     )
     distance = Grid(
-        "KL(output ‖ layer) in nats",
+        "KL(output ‖ reading) in nats",
         positions,
         columns,
         lens.kl.T.tolist(),
         shown=last,
-        note="How far a layer's reading still is from the output.",
+        note="How far a block's reading still is from the output.",
     )
     first, second = lens.top_ids[-1, -1].tolist()
     written = _contributions(model, tokenizer, ids, first, second)
@@ -102,7 +92,7 @@ def _contributions(
         [[value] for value in values],
         shown=order[:LARGEST_CONTRIBUTIONS],
         note=f"All {len(values)} contributions sum to the lead of {sum(values):.2f}. "
-        "Only the direct path counts: what helps later layers does not show.",
+        "Only the direct path counts: what helps later parts does not show.",
     )
 
 
@@ -121,11 +111,11 @@ def ask_attention(
     grids = [
         Grid(
             "Attention patterns of this prompt, by head",
-            [*_head_names(model), "chance"],
+            [*head_names(model), "chance"],
             columns,
             [*per_head.tolist(), baseline],
             shade_columns=True,
-            note="Chance: a head that looks at all positions alike. Entropy in nats.",
+            note="Chance: a head that looks at all positions equally. Entropy in nats.",
         )
     ]
     if head is not None:
@@ -134,14 +124,14 @@ def ask_attention(
 
 
 def parse_head(text: str) -> tuple[int, int]:
-    """ "2.1" -> (2, 1): layer and head.
+    """ "2.1" -> (2, 1): block and head.
 
     >>> parse_head("2.1")
     (2, 1)
     """
     layer, _, head = text.partition(".")
     if not (layer.isdecimal() and head.isdecimal()):
-        raise UserError(f"a head is given as LAYER.HEAD, for example 2.1, but is {text!r}")
+        raise UserError(f"a head is given as BLOCK.HEAD, for example 2.1, but is {text!r}")
     return int(layer), int(head)
 
 
@@ -152,7 +142,7 @@ def _one_head(
     layers, heads = weights.shape[:2]
     if not (0 <= layer < layers and 0 <= head < heads):
         raise UserError(
-            f"there is no head {layer}.{head}; layers go from 0 to {layers - 1}, "
+            f"there is no head {layer}.{head}; blocks go from 0 to {layers - 1}, "
             f"heads from 0 to {heads - 1}"
         )
     positions, name = _positions(tokenizer, ids), f"head {layer}.{head}"
@@ -177,50 +167,10 @@ def _one_head(
     return [favourites, whole]
 
 
-def ask_induction(
-    model: DecoderOnlyTransformer, tokenizer: Tokenizer, songs: Repeats | None
-) -> Report:
-    """Every head's scores on random tokens and on repeated songs; how well the model copies."""
-    length = fitting_length(model.config.max_seq_len, tokenizer.vocab_size)
-    random = repeated_random_tokens(tokenizer.vocab_size, tokenizer.end_of_text, length)
-    kinds = {f"{length} random tokens, twice": random}
-    if songs is not None:
-        kinds["songs in toy stories"] = songs
-    grids, lines = [], []
-    for name, repeats in kinds.items():
-        weights = attention_weights(model, repeats.ids)
-        scores = induction_scores(weights, repeats)
-        copying = copying_scores(model, repeats)
-        columns = [scores, duplicate_token_scores(weights, repeats), copying]
-        values = torch.stack([column.flatten() for column in columns], dim=1).tolist()
-        even = chance(repeats)
-        grid = Grid(
-            name,
-            [*_head_names(model), "chance"],
-            ["induction", "duplicate token", "copying"],
-            [*values, [even, even, float("nan")]],
-            note="Copying, -1 to 1, follows the direct path only: low, with high induction, it "
-            "means that later layers turn what the head fetched into the token.",
-        )
-        grids.append(grid)
-        best = best_head(scores)
-        lines.append(
-            f"{name}: best head {best.layer}.{best.head} with an induction score of "
-            f"{best.score:.2f} (chance {even:.2f})"
-        )
-    if songs is not None and sings(tokenizer):
-        share = copy_accuracy(model, tokenizer, song_examples(COPIED_SONGS))
-        lines.append(
-            f"Given its first syllable, the model copies {share:.1%} of the second singing right "
-            f"({COPIED_SONGS} held-out stories)"
-        )
-    return Report("Induction heads", lines, grids)
-
-
 def ask_patch(
     model: DecoderOnlyTransformer, tokenizer: Tokenizer, pair: PromptPair, sites: list[Site]
 ) -> Report:
-    """Recovered logit difference of each site × layer × position, and of each head."""
+    """Recovered logit difference of each site × block × position, and of each head."""
     answers = [show_token(tokenizer, t) for t in (pair.clean_answer, pair.corrupted_answer)]
     changed = (pair.clean != pair.corrupted).nonzero().flatten().tolist()
     lines = [
@@ -228,7 +178,7 @@ def ask_patch(
         f"{'position' if len(changed) == 1 else 'positions'} {', '.join(map(str, changed))}.",
         "0: as in the corrupted run. 1: as in the clean run, so this place alone is sufficient.",
     ]
-    layers = [f"layer {i}" for i in range(model.config.n_layers)]
+    layers = [f"block {i}" for i in range(model.config.n_layers)]
     positions = _positions(tokenizer, pair.corrupted)
     grids = []
     for site in sites:
@@ -257,10 +207,10 @@ def ask_ablate(
     parts: dict[str, Tensor],
     kind: Kind,
 ) -> Report:
-    """Rise of the loss without each head and layer.
+    """Rise of the loss without each head and sublayer.
 
     Args:
-        ids, targets: (B, T), -100 where nothing is asked, as at padding.
+        ids, targets: (B, T), -100 where nothing is scored, as at padding.
         parts: name -> (B, T) bool, the tokens over which to take the mean loss.
     """
     whole = token_losses(model, ids, targets)  # (B, T)

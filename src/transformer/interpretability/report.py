@@ -1,6 +1,6 @@
 """What a look inside found: tables of numbers, as a terminal, a picture or a program wants it.
 
-Everything that this package measures is a grid: layers by positions, heads by scores. So one
+Everything that this package measures is a grid: blocks by positions, heads by scores. So one
 form serves all questions, and what is printed, drawn and written as JSON are the same numbers.
 """
 

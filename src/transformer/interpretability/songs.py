@@ -3,8 +3,8 @@
     … To say thank you, he sang: la zim ri du ba! … So Tambo sang it back: zim ri du ba!
                                  first singing                             second singing
 
-A song's syllables are made up anew in each story, and the second singing starts at a random one,
-so nothing but the syllable just sung and the first singing tell how it goes on. The trainer logs
+A song's syllables are made up in each story, and the second singing starts at a random one,
+so nothing but the syllable just sung and the first singing tell how it continues. The trainer logs
 the best head's induction score on songs at every evaluation: the curve shows when the head is
 born, and the loss drops with it. `copy_accuracy` says what becomes of it: how much of the second
 singing the model writes right.
@@ -44,7 +44,7 @@ def repeated_songs(
     if not kept:
         return None
     longest = max(len(ids) for ids, _ in kept)
-    pad = tokenizer.end_of_text  # stands behind all that is looked at, so it changes nothing
+    pad = tokenizer.end_of_text  # comes after all that is looked at, so it changes nothing
     ids = torch.tensor([ids + [pad] * (longest - len(ids)) for ids, _ in kept])
     first = torch.tensor([row + [NOT_REPEATED] * (longest - len(row)) for _, row in kept])
     return Repeats(ids, first)
@@ -53,7 +53,7 @@ def repeated_songs(
 def _tokenize_song(
     example: Story, tokenizer: Tokenizer, max_seq_len: int
 ) -> tuple[list[int], list[int]]:
-    """Ids of a story up to its second singing, and where each repeated token stood first."""
+    """Ids of a story up to its second singing, and where each repeated token was first."""
     text = example.text[: example.repetition.stop]
     ids = [tokenizer.end_of_text, *tokenizer.encode(text)]
     first_copy = _tokens_in(ids, example.song, text, tokenizer)

@@ -21,7 +21,7 @@ import tyro
 from transformer.data.toy.stories import parse_story, song_examples
 from transformer.data.toy.words import FIRST_SYLLABLES, LAST_SYLLABLES, NUMBERS
 from transformer.errors import UserError
-from transformer.interpretability.questions import COPIED_SONGS
+from transformer.interpretability.induction_question import COPIED_SONGS
 from transformer.interpretability.songs import copy_accuracy
 from transformer.runs.find import find_model_file
 from transformer.runs.metrics import read_metrics

@@ -19,22 +19,21 @@ STEPS = 400
 torch.manual_seed(0)
 tokenizer = make_tokenizer("bpe:1024", tokenizer_stories())
 stories = ToyStoriesSource(tokenizer, seq_length=144)
-config = ModelConfig(
-    tokenizer.vocab_size, d_model=64, n_heads=4, n_layers=2, d_ff=256, max_seq_len=144, dropout=0.0
-)
+sizes = {"d_model": 64, "n_heads": 4, "n_layers": 2, "d_ff": 256}
+config = ModelConfig(tokenizer.vocab_size, **sizes, max_seq_len=144, dropout=0.0)
 model = DecoderOnlyTransformer(config)
 optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
 
 batches = stories.train_batches(batch_size=16)
 for step in range(1, STEPS + 1):
     batch = next(batches)
-    loss = model.loss(batch.inputs, batch.targets)  # how surprised is it by the next tokens?
-    loss.backward()  # in which direction does each weight raise the surprise?
+    loss = model.loss(batch.inputs, batch.targets)  # how surprised is it?
+    loss.backward()  # in which direction does each weight raise the loss?
     optimizer.step()  # a small step the other way
     optimizer.zero_grad()  # the next gradient starts from zero
     if step % 50 == 0:
-        print(f"step {step} of {STEPS}: loss {loss.item():.3f}, at best {stories.floor:.3f}")
+        print(f"step {step}: loss {loss.item():.3f}, at best {stories.floor:.3f}")
 
-start = torch.tensor([[tokenizer.end_of_text]])  # each story begins where another has ended
-ids = generate(model.eval(), start, 143, temperature=0.8, stop_ids=(tokenizer.end_of_text,))
+end = tokenizer.end_of_text  # of one story, and so the beginning of the next
+ids = generate(model.eval(), torch.tensor([[end]]), 143, stop_ids=[end])
 print(tokenizer.decode(ids[0, 1:].tolist()))

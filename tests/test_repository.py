@@ -29,6 +29,11 @@ def test_no_file_is_longer_than_300_lines() -> None:
     assert long == {}
 
 
+def test_no_link_is_tracked() -> None:
+    """A link to a virtual environment would replace that of whoever checks it out."""
+    assert [path.name for path in tracked("*", ".*") if path.is_symlink()] == []
+
+
 def code_lines(path: Path) -> int:
     """Lines of a file, without the text at the top of a Python file."""
     text = path.read_text()

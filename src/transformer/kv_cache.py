@@ -67,7 +67,8 @@ class KVCache(Cache):
         self.batch_size = batch_size
         self.length = 0  # of the longest row
         self.lengths: Tensor | None = None  # (B,) where rows differ
-        shape = (config.n_layers, batch_size, config.n_heads, config.max_seq_len, config.head_size)
+        heads, size = config.n_kv_heads, config.head_size
+        shape = (config.n_layers, batch_size, heads, config.max_seq_len, size)
         self.keys = torch.zeros(shape, device=device, dtype=dtype)  # (n_layers, B, H, S, K)
         self.values = torch.zeros(shape, device=device, dtype=dtype)  # (n_layers, B, H, S, K)
 

@@ -52,6 +52,8 @@ class DecoderOnlyTransformer(nn.Module):
 
     def __init__(self, config: ModelConfig, parts: Parts = CLASSIC) -> None:
         super().__init__()
+        if parts is CLASSIC and not config.variant.is_classic:
+            raise UserError("this variant is built by transformer.ladder.build_model(config)")
         self.config = config
         self.token_embedding = parts.embedding(config)
         self.positions = parts.positions(config)

@@ -63,6 +63,7 @@ class SinusoidalPositions(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         table = sinusoidal_encoding(config.max_seq_len, config.d_model)
+        table = table * config.variant.position_scale
         self.register_buffer("table", table, persistent=False)  # (max_seq_len, D)
 
     def forward(self, x: Tensor, places: Tensor | slice) -> Tensor:

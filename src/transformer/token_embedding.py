@@ -13,8 +13,6 @@ whose length is √(D/2) = 11.3. The factor √D brings it to 0.02 · D = 5.1.
 Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.4.
 """
 
-import math
-
 from torch import Tensor, nn
 
 from transformer.config import ModelConfig
@@ -25,6 +23,7 @@ class TokenEmbedding(nn.Embedding):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config.vocab_size, config.d_model)
+        self.scale = config.embedding_scale  # √D
 
     def forward(self, ids: Tensor) -> Tensor:
-        return super().forward(ids) * math.sqrt(self.embedding_dim)  # (B, T, D)
+        return super().forward(ids) * self.scale  # (B, T, D)

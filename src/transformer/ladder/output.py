@@ -1,0 +1,72 @@
+"""2019 and 2024: an output table of its own, and logits that cannot run away.
+
+**Untied** (`tied_embeddings=False`): as input a row says what a token *means for what follows*, as
+output *when it comes*. One table does both at half the memory; two can differ, and each can have
+the learning rate that suits it. It pays where the vocabulary is small.
+
+**Softcap** (`logit_softcap=c`): z becomes c · tanh(z / c), so no logit leaves −c … c. Small ones
+hardly change. It keeps a model from being certain too early.
+
+Pitfall: both in float32. And the cap is in the logits *and* in the loss; else generation would draw
+from another distribution than the one that was trained.
+
+Sources: Press and Wolf (2016), for the other side; Gemma Team, "Gemma 2" (2024), for the cap.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from transformer.config import ModelConfig
+from transformer.data.batch import IGNORED
+from transformer.loss import ROWS, Exponentials, TiedOutput, row_exponentials
+
+
+def softcapped(logits: Tensor, cap: float) -> Tensor:
+    """c · tanh(z / c) in float32 at least.
+
+    >>> softcapped(torch.tensor([0.1, 15.0, 1000.0]), cap=15.0)
+    tensor([ 0.1000, 11.4239, 15.0000])
+    """
+    precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return cap * torch.tanh(precise / cap)
+
+
+class VariantOutput(TiedOutput):
+    """`TiedOutput` with a table of its own, or a cap, or both."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.cap = config.variant.logit_softcap
+        tied = config.variant.tied_embeddings
+        self.weight = None if tied else nn.Parameter(torch.empty(config.vocab_size, config.d_model))
+
+    def _table(self, embedding: Tensor) -> Tensor:
+        return embedding if self.weight is None else self.weight  # (V, D)
+
+    def logits(self, hidden: Tensor, table: Tensor) -> Tensor:
+        z = super().logits(hidden, self._table(table))  # (..., V)
+        return z if self.cap is None else softcapped(z, self.cap)
+
+    def loss(
+        self,
+        hidden: Tensor,
+        table: Tensor,
+        targets: Tensor,
+        exponentials: Exponentials = row_exponentials,
+    ) -> Tensor:
+        """The chunks of loss.py; with a cap their logits are computed again for the gradient."""
+        if self.cap is None:
+            return super().loss(hidden, self._table(table), targets, exponentials)
+        chunks = zip(torch.split(hidden, ROWS), torch.split(targets, ROWS), strict=True)
+        sums = [
+            checkpoint(self._chunk, h, self._table(table), t, use_reentrant=False)
+            for h, t in chunks
+        ]
+        return torch.stack(sums).sum() / (targets != IGNORED).sum().clamp(min=1)
+
+    def _chunk(self, hidden: Tensor, table: Tensor, targets: Tensor) -> Tensor:
+        assert self.cap is not None
+        z = softcapped(F.linear(hidden, table), self.cap)  # (N, V)
+        return F.cross_entropy(z, targets, ignore_index=IGNORED, reduction="sum")

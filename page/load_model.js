@@ -6,6 +6,13 @@
   const { refuse, quoteValue, isCount } = Page;
   const SIZES = ["vocab_size", "d_model", "n_heads", "n_layers", "d_ff", "max_seq_len"];
   const LARGEST = 2 ** 24;
+  /** The fields of `Variant` in src/transformer/config.py, with their defaults. */
+  const CLASSIC = {
+    positions: "sinusoidal", position_scale: 1, rotary_base: 10000, embedding_scale: null, embedding_norm: false,
+    tied_embeddings: true, norm: "layer", norm_gain: true, norm_eps: 1e-5, bias: true, feed_forward: "gelu",
+    qk_norm: "none", qk_scale: 1.2, n_kv_heads: null, head_size: null, window: null, zero_init: false,
+    value_embeddings: false, input_skip: false, logit_softcap: null,
+  };
 
   /** Names and shapes that a configuration implies, as the module's state dict has them. */
   function expectedShapes(config) {
@@ -31,6 +38,11 @@
       const value = config[name];
       if (!isCount(value) || value < 1 || value > LARGEST) {
         refuse(`The configuration has ${name} = ${quoteValue(value)}, which cannot be.`);
+      }
+    }
+    for (const [field, value] of Object.entries(config.variant ?? {})) {
+      if (value !== CLASSIC[field]) {
+        refuse(`This page runs the classic model only, and the file's has ${field} = ${quoteValue(value)}.`);
       }
     }
     const { d_model, n_heads, n_layers } = config;

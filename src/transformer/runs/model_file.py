@@ -26,13 +26,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from transformer.config import ModelConfig
+from transformer.config import ModelConfig, Variant
 from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
+from transformer.ladder.build import build_model, parts_for
 from transformer.machine.files import written_whole
 from transformer.machine.shapes import shapes_only
 from transformer.model import DecoderOnlyTransformer
-from transformer.parts import CLASSIC
 
 FORMAT, VERSION = "transformer", "1"
 FILE_NAME = "model.safetensors"
@@ -157,7 +157,7 @@ def _is_finite(tensor: Tensor) -> bool:
 def _build(config: ModelConfig, dtype: torch.dtype) -> DecoderOnlyTransformer:
     """A model to load weights into; the caller's random numbers stay as they are."""
     with torch.random.fork_rng(devices=[]):
-        return DecoderOnlyTransformer(config).to(dtype)
+        return build_model(config).to(dtype)
 
 
 def _read_config(path: Path, metadata: dict[str, str]) -> ModelConfig:
@@ -173,7 +173,14 @@ def _read_config(path: Path, metadata: dict[str, str]) -> ModelConfig:
             f"this program reads version {VERSION!r}"
         )
     values = _json_object(path, metadata, "config")
-    unknown = sorted(values.keys() - {field.name for field in fields(ModelConfig)})
+    variant = values.get("variant", {})
+    if not isinstance(variant, dict):
+        raise UserError(f"{path}: the variant in its configuration is not a JSON object")
+    unknown = sorted(
+        name
+        for given, kind in ((values, ModelConfig), (variant, Variant))
+        for name in given.keys() - {field.name for field in fields(kind)}
+    )
     if unknown:
         raise UserError(
             f"{path}: its configuration has fields that this program does not know: "
@@ -184,21 +191,30 @@ def _read_config(path: Path, metadata: dict[str, str]) -> ModelConfig:
     if "variant" not in values and values.get("attention") == "fused":
         values["attention"] = "auto"  # its name when the file was written
     try:
-        config = ModelConfig(**values)
+        config = ModelConfig(**{**values, "variant": Variant(**variant)})
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    sizes = {name: value for name, value in values.items() if isinstance(value, int)}
+    _check_sizes(path, config)
+    return config
+
+
+def _check_sizes(path: Path, config: ModelConfig) -> None:
+    """Nothing is built whose size only the configuration claims."""
+    given = {**vars(config.variant), **vars(config)}
+    sizes = {name: value for name, value in given.items() if isinstance(value, int)}
     sizes["max_seq_len · d_model"] = config.max_seq_len * config.d_model
+    sizes["max_seq_len · head_size"] = config.max_seq_len * config.head_size
     for name, value in sizes.items():
         if value > LARGEST:
             raise UserError(f"{path}: {name} is {value}, more than this program loads ({LARGEST})")
-    return config
 
 
 def tensor_shapes(config: ModelConfig) -> dict[str, list[int]]:
     """Name and shape of every tensor of a model, as the module itself makes them. The sinusoids
     are computed and never stored, so they are left out."""
-    stored = replace(CLASSIC, positions=lambda config: nn.Identity())
+    stored = parts_for(config)
+    if config.variant.positions != "learned":
+        stored = replace(stored, positions=lambda config: nn.Identity())
     with shapes_only():
         tensors = DecoderOnlyTransformer(config, stored).state_dict()
     return {name: list(tensor.shape) for name, tensor in tensors.items()}

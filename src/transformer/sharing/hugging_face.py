@@ -12,7 +12,7 @@ transposed.
 """
 
 import json
-import math
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from transformer.block import LAYER_NORM_EPS
-from transformer.config import ModelConfig
+from transformer.config import ModelConfig, Variant
 from transformer.errors import UserError
 from transformer.machine.files import whole_folder
 from transformer.machine.saved_values import read_saved
@@ -63,7 +63,7 @@ def gpt2_weights(model: DecoderOnlyTransformer) -> dict[str, Tensor]:
     """The weights under GPT-2's names, in GPT-2's layout."""
     table = model.token_embedding.weight.detach()  # (V, D)
     weights = {
-        "transformer.wte.weight": table * math.sqrt(model.config.d_model),
+        "transformer.wte.weight": table * model.config.embedding_scale,
         "transformer.wpe.weight": model.positions.table,
         "transformer.ln_f.weight": model.final_norm.weight,
         "transformer.ln_f.bias": model.final_norm.bias,
@@ -86,10 +86,27 @@ def export_gpt2(model: DecoderOnlyTransformer, end_of_text: int, folder: Path) -
         UserError: the folder holds something else, or cannot be written.
     """
     check_target(folder)
+    check_classic(model.config, "GPT-2's form")
     config = json.dumps(gpt2_config(model.config, end_of_text), indent=2)
     with whole_folder(folder) as unfinished:
         (unfinished / CONFIG).write_text(config + "\n", encoding="utf-8")
         save_file(gpt2_weights(model), unfinished / WEIGHTS, metadata={"format": "pt"})
+
+
+def check_classic(config: ModelConfig, what: str) -> None:
+    """
+    Raises:
+        UserError: `what` has no equal for this variant; names the fields.
+    """
+    classic = Variant()
+    differing = [
+        f"{field.name}={getattr(config.variant, field.name)}"
+        for field in fields(Variant)
+        if field.name not in ("position_scale", "embedding_scale")  # go into the weights
+        and getattr(config.variant, field.name) != getattr(classic, field.name)
+    ]
+    if differing:
+        raise UserError(f"{what} has no equal for this model's {', '.join(differing)}")
 
 
 def check_target(folder: Path) -> None:

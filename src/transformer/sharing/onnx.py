@@ -88,7 +88,7 @@ def export_onnx(model: DecoderOnlyTransformer, path: Path) -> None:
     except ImportError as error:
         raise UserError("the ONNX export needs two packages: uv sync --extra onnx") from error
     config = model.config
-    past = torch.zeros(config.n_layers, 2, config.n_heads, 3, config.head_size)
+    past = torch.zeros(config.n_layers, 2, config.n_kv_heads, 3, config.head_size)
     batch, new, old = (torch.export.Dim(name) for name in ("batch", "new", "past"))
     shapes: dict[str, Any] = {
         "ids": {0: batch, 1: new},

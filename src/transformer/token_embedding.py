@@ -23,7 +23,7 @@ class TokenEmbedding(nn.Embedding):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config.vocab_size, config.d_model)
-        self.scale = config.embedding_scale  # √D
+        self.scale = config.embedding_scale  # √D, unless a variant says otherwise
 
     def forward(self, ids: Tensor) -> Tensor:
         return super().forward(ids) * self.scale  # (B, T, D)

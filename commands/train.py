@@ -24,7 +24,7 @@ What happens
         │ now and then: validate, write a sample, draw the curves, save     │
         └───────────────────────────────────────────────────────────────────┘
 
-commands/bare_loop.py does the same in 30 lines, with nothing around it.
+commands/bare_loop.py is the inner loop alone, in 30 lines.
 
 What you see
 ------------
@@ -76,6 +76,7 @@ from contextlib import contextmanager
 from transformer.machine.interruptions import readable_errors
 from transformer.runs.samples import sample_text
 from transformer.terminal.command_line import INTERRUPTED, run_guarded
+from transformer.terminal.text_stream import harmless
 from transformer.training.optimizer import adamw
 from transformer.training.resume import begin
 from transformer.training.scheduler import warmup_cosine
@@ -159,7 +160,8 @@ def describe_end(trainer: Trainer, reason: str) -> str:
     if best is not None and best["step"] != trainer.step:
         lines.append(f"Best at step {best['step']}: validation {best['val_loss']:.4f} nats/token")
     if not trainer.is_sharded:
-        sample = sample_text(trainer.model, trainer.source.tokenizer, trainer.config.seed + 1)
+        written = sample_text(trainer.model, trainer.source.tokenizer, trainer.config.seed + 1)
+        sample = harmless(written)
         lines.append(f"\nIt writes:\n\n{sample}\n")
         beginning = " ".join(sample.split()[:4])
         prompt = f" --prompt {shlex.quote(beginning)}" if beginning else ""

@@ -210,11 +210,12 @@ def _check_sizes(path: Path, config: ModelConfig) -> None:
 
 
 def tensor_shapes(config: ModelConfig) -> dict[str, list[int]]:
-    """Name and shape of every tensor of a model, as the module itself makes them. The sinusoids
-    are computed and never stored, so they are left out."""
+    """Name and shape of every tensor of a model, as the module itself makes them. The tables of
+    sinusoids and rotations are computed and never stored, so they are not made here."""
     stored = parts_for(config)
     if config.variant.positions != "learned":
         stored = replace(stored, positions=lambda config: nn.Identity())
+        config = replace(config, max_seq_len=1)
     with shapes_only():
         tensors = DecoderOnlyTransformer(config, stored).state_dict()
     return {name: list(tensor.shape) for name, tensor in tensors.items()}

@@ -35,7 +35,7 @@ MAY_CHANGE = {
 }
 """What a resumed run may be told again; everything else would make it another run."""
 
-HELP = ("-h", "--help")
+HELP_FLAGS = ("-h", "--help")
 EXAMPLES = """
 Examples:
   uv run python commands/train.py --dataset toy
@@ -104,7 +104,7 @@ def parse(
     values as the defaults, so that every explicit flag wins (and --help shows them). Processes
     that torchrun has started again continue the run that they were training."""
     markers = (tyro.conf.OmitArgPrefixes,)
-    first = parse_flags(Flags, args=[arg for arg in args if arg not in HELP], config=markers)
+    first = parse_flags(Flags, args=[arg for arg in args if arg not in HELP_FLAGS], config=markers)
     check_run_flags(first.run)
     folder, checkpoint, defaults = None, None, preset(first.config)
     if processes.restarts:

@@ -143,7 +143,7 @@ class ShardCache:
             done = self.has(shard) or self._write(self.path(shard), shard, blocks, tables)
         if done:
             with self._change():
-                self._evict(self.in_use | {shard.name}, self.max_shards)
+                self._evict(self.in_use or {shard.name}, self.max_shards)
         long_ago = time.time() - STALE_SECONDS
         for path in self._blocks.glob("*"):
             with suppress(FileNotFoundError):  # another process has deleted it

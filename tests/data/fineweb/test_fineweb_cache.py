@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fineweb_tools import PATH, REPO, write_dataset, write_file
+from fineweb_tools import REPO, write_dataset
 from local_hub import LocalHub
 from processes import LIMIT
 
@@ -44,12 +44,6 @@ def same(first: list[Tokens], second: list[Tokens]) -> bool:
 
 def cached(config: FineWebConfig) -> set[str]:
     return {path.stem for path in config.cache_folder.glob("shard_*.parquet")}
-
-
-def test_one_row_group_cannot_be_split(tmp_path: Path, tokenizer: Tokenizer) -> None:
-    write_file(tmp_path / PATH / "0.parquet", [["only", "one"]])
-    with LocalHub({REPO: tmp_path}) as hub, pytest.raises(UserError, match="1 row groups"):
-        FineWebSource(tokenizer, FineWebConfig(hub_endpoint=hub.url, cache_dir=tmp_path / "c"))
 
 
 def test_the_least_recently_used_shard_goes_and_never_one_in_use(

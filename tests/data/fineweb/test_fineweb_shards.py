@@ -1,9 +1,16 @@
-"""Shards and their split, from a listing alone."""
+"""Shards and their split."""
+
+from pathlib import Path
 
 import pytest
+from fineweb_tools import PATH, REPO, write_file
+from local_hub import LocalHub
 
 from transformer.data.fineweb.hub import HubFile
 from transformer.data.fineweb.shard import Shard, cut_into_shards, split_shards
+from transformer.data.tokenizer import Tokenizer
+from transformer.errors import UserError
+from transformer.fineweb_dataset import FineWebConfig, FineWebSource
 
 
 def test_shards_partition_every_file_and_a_tenth_is_validation() -> None:
@@ -36,3 +43,9 @@ def test_parts_of_a_file_with_too_few_row_groups_may_be_empty() -> None:
     file = HubFile("a.parquet", 1000)
     assert len(Shard(0, file, 0, 3).blocks(2)) == 0
     assert [*Shard(0, file, 1, 3).blocks(2), *Shard(0, file, 2, 3).blocks(2)] == [0, 1]
+
+
+def test_one_row_group_cannot_be_split(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    write_file(tmp_path / PATH / "0.parquet", [["only", "one"]])
+    with LocalHub({REPO: tmp_path}) as hub, pytest.raises(UserError, match="1 row groups"):
+        FineWebSource(tokenizer, FineWebConfig(hub_endpoint=hub.url, cache_dir=tmp_path / "c"))

@@ -3,6 +3,7 @@
 import multiprocessing
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
@@ -33,6 +34,14 @@ def wait(process: BaseProcess, seconds: float = LIMIT) -> int:
         process.join(LIMIT)
         raise AssertionError(f"{process.name} did not end within {seconds:.0f} s")
     return process.exitcode
+
+
+def wait_until(true: Callable[[], bool], seconds: float = LIMIT) -> None:
+    """Wait for something that a thread or process does in its own time."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, f"not so after {seconds:.0f} s"
+        time.sleep(0.01)
 
 
 def kill(process: BaseProcess) -> int:

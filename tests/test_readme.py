@@ -40,6 +40,10 @@ def test_findings_on_stories() -> None:
     names = re.findall(r"named (\w+)", story)
     foreign = list(findings(story.replace(f"named {names[1]}", "named Zulza")))
     assert f"{names[1]} was never introduced." in foreign
+    treasure = story_at(0).text
+    assert "kept the " in treasure
+    swapped = re.sub(r"kept the (\w+) \w+", r"kept the \1 spoons", treasure)
+    assert any("have become spoons by the end" in said for said in findings(swapped))
     song = re.findall(r": ((?:[a-z]+ )*[a-z]+)!", story)[0]
     other = list(findings(story.replace(song, song.split()[-1] + " " + song, 1)))
     assert any("repeats a syllable when it is first sung" in said for said in other)

@@ -19,7 +19,13 @@ from typing import Annotated
 import tyro
 
 from transformer.data.toy.stories import parse_story, song_examples
-from transformer.data.toy.words import FIRST_SYLLABLES, LAST_SYLLABLES, NUMBERS
+from transformer.data.toy.words import (
+    FIRST_SYLLABLES,
+    FOOD,
+    LAST_SYLLABLES,
+    NUMBERS,
+    TREASURE,
+)
 from transformer.errors import UserError
 from transformer.interpretability.induction_question import COPIED_SONGS
 from transformer.interpretability.songs import copy_accuracy
@@ -88,6 +94,7 @@ def findings(story: str) -> Iterator[str]:
         yield "The grammar would not have written this story."
     yield names_found(story)
     yield sum_found(story)
+    yield things_found(story)
     yield songs_found(story)
 
 
@@ -112,6 +119,18 @@ def sum_found(story: str) -> str:
                 sense = "less" if sign < 0 else "and"
                 return f"The sum is {verdict}: {found[1]} {sense} {changed[1]} are {changed[2]}."
     return "There is no sum in it."
+
+
+def things_found(story: str) -> str:
+    """What is eaten or put away at the end is what was found."""
+    found = re.search(r"found \w+ \w+ (\w+)", story)
+    left = re.search(r"(?:ate|kept) the (?:\w+) (\w+)(?: in a box)?\.", story)
+    if not found or not left:
+        return "What was found is not mentioned at the end."
+    one_of = {many: one for one, many in (FOOD | TREASURE).items()}
+    if left[1] in (found[1], one_of.get(found[1])):
+        return f"The {found[1]} are still {found[1]} at the end."
+    return f"The {found[1]} have become {left[1]} by the end."
 
 
 def songs_found(story: str) -> str:

@@ -1,7 +1,6 @@
 """The page in Firefox: it loads, nothing goes wrong, an edit updates it, the numbers agree."""
 
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 import torch
 from browser_page import INDEX
 from marionette import Firefox, find_firefox
+from processes import wait_until
 
 from transformer.runs.model_file import LoadedModel
 
@@ -29,10 +29,8 @@ def firefox(tmp_path: Path) -> Iterator[Firefox]:
 @pytest.mark.slow
 def test_the_page_works_in_firefox(firefox: Firefox, shipped: LoadedModel) -> None:
     firefox.open(INDEX.as_uri())
-    deadline = time.monotonic() + 60
-    while firefox.run("return document.documentElement.dataset.ready") != "true":
-        assert time.monotonic() < deadline, "the page did not get ready"
-        time.sleep(0.1)
+    ready = "return document.documentElement.dataset.ready"
+    wait_until(lambda: firefox.run(ready) == "true", 60)
     slots = "return Array.from(document.querySelectorAll('.readout'), (node) => node.textContent)"
     before = firefox.run(slots)
     assert len(before) > 15

@@ -59,6 +59,7 @@ def choose_machine(device: DeviceName, precision: Precision, compile: Switch) ->
     chosen = choose_device(device)
     if chosen == "cpu":
         keep_freed_memory()
+        repeat_exactly()
     if chosen == "cuda":
         torch.set_float32_matmul_precision("high")  # TF32 where products are in fp32
     return Machine(chosen, choose_bf16(chosen, precision), choose_compile(chosen, compile))
@@ -115,6 +116,18 @@ def choose_compile(device: str, switch: Switch = "auto") -> bool:
     if switch == "off" or (switch == "auto" and device == "mps"):
         return False
     return device != "cpu" or compiler_works()
+
+
+def repeat_exactly() -> None:
+    """Let the same numbers be added in the same order each time.
+
+    A compiled step on several threads adds up the gradient of the embedding in the order in which
+    the threads come, and float32 sums depend on the order. Deterministic algorithms do not, and
+    were not slower on a CPU (docs/experiments.md).
+    """
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Only for finding mistakes, and it costs time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def keep_freed_memory() -> None:

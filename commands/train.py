@@ -73,14 +73,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from transformer.ladder.rungs import left_out
 from transformer.machine.interruptions import readable_errors
 from transformer.runs.samples import sample_text
 from transformer.terminal.command_line import INTERRUPTED, run_guarded
 from transformer.terminal.text_stream import harmless
-from transformer.training.optimizer import adamw
+from transformer.training.optimizer import make_optimizer
 from transformer.training.resume import begin
-from transformer.training.scheduler import warmup_cosine
-from transformer.training.start import Run, build_model, opened_run
+from transformer.training.scheduler import make_schedule
+from transformer.training.start import Run, initial_model, opened_run
 from transformer.training.trainer import Trainer
 
 
@@ -105,17 +106,18 @@ def build_trainer(run: Run) -> Trainer:
     source = run.open_data()
 
     # Random weights. They depend on --seed alone, so that a run can be repeated.
-    model = build_model(config, source.tokenizer.vocab_size)
+    model = initial_model(config, source.tokenizer.vocab_size)
 
     # Calling this with inputs and targets gives the loss. Inside is the model: on its device,
     # compiled if that works here, and exchanging gradients if several processes train it.
     loss_module = run.place(model)
 
-    # AdamW turns gradients into steps. The schedule says how large: up during the warm-up, then
-    # slowly down. It needs to know where the end is.
-    optimizer = adamw(model, config.learning_rate, config.weight_decay)
+    # AdamW turns gradients into steps (or Muon does). The schedule says how large: up during the
+    # warm-up, then slowly down. It needs to know where the end is.
+    optimizer = make_optimizer(model, config)
     plan = run.plan(source)
-    schedule = warmup_cosine(config.learning_rate, plan.schedule_steps, config.warmup)
+    rates = (config.learning_rate, plan.schedule_steps, config.warmup, config.schedule)
+    schedule = make_schedule(*rates)
 
     # The loop, and what happens between its steps: training/trainer.py.
     return Trainer(run, plan, source, model, loss_module, optimizer, schedule)
@@ -141,12 +143,15 @@ def told_how_to_continue(trainer: Trainer) -> Iterator[None]:
 def describe_start(run: Run, trainer: Trainer) -> str:
     config, plan = trainer.config, trainer.plan
     parameters = sum(p.numel() for p in trainer.model.parameters())
+    V = trainer.model.config.vocab_size
+    without = " and ".join(left_out(config.rung, V))
+    told = f"\n--rung {config.rung} leaves out {without}: {V:,} tokens need too large a table."
     waiting = "\nCompiling: the first step can take half a minute …" if run.machine.compiled else ""
     return (
         f"Training {trainer.folder.path}: {parameters:,} parameters on {config.dataset}, "
         f"{plan.total_steps:,} steps of {config.tokens_per_step:,} tokens "
         f"({plan.total_steps / plan.steps_per_epoch:.1f} epochs), from step {trainer.step}.\n"
-        f"{run.machine}{waiting}"
+        f"{run.machine}{told if without else ''}{waiting}"
     )
 
 

@@ -8,9 +8,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pytest
 import torch
 from processes import start
 from safetensors.torch import load_file
+
+from transformer.terminal.command_line import run
 
 ROOT = Path(__file__).parent.parent
 TINY = (
@@ -30,6 +33,13 @@ def load_command(name: str) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def call(name: str, *flags: str | Path) -> int:
+    """Another command in this process; its status."""
+    with pytest.raises(SystemExit) as ended:
+        run(load_command(name).main, [str(flag) for flag in flags])
+    return int(ended.value.code or 0)
 
 
 def train(*args: str) -> int:

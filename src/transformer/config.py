@@ -13,7 +13,7 @@ Tensor-producing lines end in a comment with their shape: `# (B, H, T, K)`.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from transformer.errors import UserError
@@ -85,7 +85,12 @@ class Variant:
     @property
     def is_classic(self) -> bool:
         """Whether the files of this folder build it by themselves."""
-        return replace(self, position_scale=1.0, embedding_scale=None) == CLASSIC_VARIANT
+        sizes = ("position_scale", "embedding_scale")
+        return all(
+            getattr(self, field.name) == field.default
+            for field in fields(Variant)
+            if field.name not in sizes
+        )
 
 
 def _check_number(name: str, value: object, kind: type) -> None:

@@ -52,7 +52,7 @@ def model_of(name: str, attention: str = "auto", dtype: torch.dtype = torch.floa
     )
     model = build_model(config).to(dtype).eval()
     for parameter in model.parameters():
-        if not parameter.dim():
+        if parameter.numel() == 1:
             parameter.data.fill_(0.7)
         else:
             torch.nn.init.normal_(parameter, mean=float(parameter.dim() == 1), std=0.3)

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
-from training_tools import load_command
+from training_tools import call, load_command
 
 from transformer.config import ModelConfig
 from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
 from transformer.model import DecoderOnlyTransformer
 from transformer.runs.model_file import write_model_file
-from transformer.terminal.command_line import parse_flags, plain_console, run, run_guarded
+from transformer.terminal.command_line import parse_flags, plain_console, run_guarded
 from transformer.terminal.progress import Reporter
 from transformer.training.flags import parse
 
@@ -33,13 +33,6 @@ def model_file(tmp_path: Path) -> Path:
     path = tmp_path / "[bold]é :cat: x" / "model.safetensors"
     write_model_file(path, model, BYTES, step=3)
     return path
-
-
-def call(name: str, *flags: str | Path) -> int:
-    """A command in this process; its status."""
-    with pytest.raises(SystemExit) as ended:
-        run(load_command(name).main, [str(flag) for flag in flags])
-    return int(ended.value.code or 0)
 
 
 class Ascii(io.TextIOWrapper):

@@ -83,12 +83,27 @@ def make_tokenizer(spec: str, texts: Iterable[str]) -> Tokenizer:
     Raises:
         UserError: there is no such tokenizer.
     """
+    size = _size_to_train(spec)
+    return load_tokenizer(spec) if size is None else train_bpe(texts, size)
+
+
+def count_ids(spec: str) -> int:
+    """The size of the vocabulary that a `--tokenizer` flag names, before it is trained.
+
+    Raises:
+        UserError: there is no such tokenizer.
+    """
+    size = _size_to_train(spec)
+    return load_tokenizer(spec).vocab_size if size is None else size
+
+
+def _size_to_train(spec: str) -> int | None:
     kind, colon, size = spec.partition(":")
     if (kind, colon) != ("bpe", ":"):
-        return load_tokenizer(spec)
+        return None
     if not (size.isascii() and size.isdigit()):
         raise UserError(f"--tokenizer {spec}: after bpe: comes the number of ids, as in bpe:1024")
-    return train_bpe(texts, int(size))
+    return int(size)
 
 
 def first_bytes(texts: Iterable[str], limit: int) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 | File | The question it answers |
 |---|---|
+| `rungs.py` | What changes from one rung to the next? |
 | `build.py` | Which parts does a configuration mean? |
 | `learned_positions.py` | What if each place has a vector that is learned? |
 | `rotary.py` | What if positions are angles between queries and keys? |
@@ -15,6 +16,7 @@
 | `grouped_heads.py` | What if heads share keys and values? |
 | `window.py` | What if a query sees only the last positions? |
 | `muon.py` | What if a matrix moves in all directions equally fast? |
+| `own_rates.py` | Which weights learn at another rate than the rest? |
 | `attention.py` | How do these changes of attention work together? |
 """
 

@@ -27,8 +27,8 @@ class VariantBlock(Block):
     def __init__(self, config: ModelConfig, parts: Sublayers) -> None:
         super().__init__(config, parts)
         skips = config.variant.input_skip
-        self.keep = nn.Parameter(torch.ones(())) if skips else None  # λ₁
-        self.skip = nn.Parameter(torch.zeros(())) if skips else None  # λ₂
+        self.keep = nn.Parameter(torch.ones(1)) if skips else None  # λ₁
+        self.skip = nn.Parameter(torch.zeros(1)) if skips else None  # λ₂
 
     def forward(
         self, x: Tensor, cache: LayerCache | None = None, extras: Extras | None = None

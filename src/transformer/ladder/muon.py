@@ -15,8 +15,8 @@ singular values alone. Five rounds of
 
 bring the singular values of X = g / |g| near 1 (0.6 to 1.25 in the tests), which is enough.
 
-It is for the matrices of the blocks. Embedding, output, gains and biases stay with AdamW: rows of
-the tables are looked up one at a time, and the others are no matrices.
+It is for the matrices of the blocks. Tables, output, gains and biases stay with AdamW: rows of the
+tables are looked up one at a time, and the others are no matrices.
 
 Pitfall: queries, keys and values are three matrices that happen to be stored as one; each is
 orthogonalised by itself (`splits`). And a matrix that is cut over several processes has to be put
@@ -26,26 +26,28 @@ Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks"
 """
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor, Replicate
 from torch.optim import Optimizer
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ROUNDS = 5
 
 
-def orthogonalised(matrix: Tensor) -> Tensor:
-    """About U Vᵀ of matrix = U Σ Vᵀ: (R, C) -> (R, C), singular values near 1."""
+def orthogonalised(matrices: Tensor) -> Tensor:
+    """About U Vᵀ of U Σ Vᵀ: (..., R, C) -> (..., R, C), singular values near 1."""
     a, b, c = COEFFICIENTS
-    tall = matrix.size(0) > matrix.size(1)
-    x = matrix.T if tall else matrix  # the smaller product is X Xᵀ
-    x = x / (x.norm() + 1e-7)
+    tall = matrices.size(-2) > matrices.size(-1)
+    x = matrices.mT if tall else matrices  # the smaller product is X Xᵀ
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(ROUNDS):
-        square = x @ x.T
+        square = x @ x.mT
         x = a * x + (b * square + c * square @ square) @ x
-    return x.T if tall else x
+    return x.mT if tall else x
 
 
 class Muon(Optimizer):
@@ -74,21 +76,43 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        for group in self.param_groups:
-            mu, lr = group["momentum"], group["lr"]
-            for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                state = self.state[weight]
-                if not state:
-                    state["momentum"] = torch.zeros_like(weight)
-                momentum = state["momentum"].lerp_(weight.grad, 1 - mu)
-                direction = weight.grad.lerp(momentum, mu)  # (1 − μ) g + μ m
-                weight.mul_(1 - lr * group["weight_decay"])
-                for part, rows in zip(
-                    direction.split(group["splits"] or len(weight)),
-                    weight.split(group["splits"] or len(weight)),
-                    strict=True,
-                ):
-                    scale = max(1.0, part.size(0) / part.size(1)) ** 0.5
-                    rows.add_(orthogonalised(part).to(rows.dtype), alpha=-lr * scale)
+        turns = [(w, g) for g in self.param_groups for w in g["params"] if w.grad is not None]
+        parts = [
+            _whole(self._look_ahead(w, g["momentum"])).split_with_sizes(g["splits"] or [len(w)])
+            for w, g in turns
+        ]
+        moves = iter(_all_orthogonalised([part for split in parts for part in split]))
+        for (weight, group), split in zip(turns, parts, strict=True):
+            move = torch.cat(list(islice(moves, len(split))))  # (R, C)
+            weight.mul_(1 - group["lr"] * group["weight_decay"])
+            weight.add_(_cut_like(weight, move.to(weight.dtype)), alpha=-group["lr"])
+
+    def _look_ahead(self, weight: Tensor, mu: float) -> Tensor:
+        state = self.state[weight]
+        if not state:
+            state["momentum"] = torch.zeros_like(weight)
+        assert weight.grad is not None
+        momentum = state["momentum"].lerp_(weight.grad, 1 - mu)
+        return weight.grad.lerp(momentum, mu)  # (1 − μ) g + μ m
+
+
+def _all_orthogonalised(parts: list[Tensor]) -> list[Tensor]:
+    """Each by itself, with its factor √max(1, rows / columns); equal shapes at once."""
+    moves: dict[int, Tensor] = {}
+    for shape in {part.shape for part in parts}:
+        places = [i for i, part in enumerate(parts) if part.shape == shape]
+        even = orthogonalised(torch.stack([parts[i] for i in places]))  # (n, R, C)
+        moves.update(zip(places, even * max(1.0, shape[0] / shape[1]) ** 0.5, strict=True))
+    return [moves[i] for i in range(len(parts))]
+
+
+def _whole(matrix: Tensor) -> Tensor:
+    return matrix.full_tensor() if isinstance(matrix, DTensor) else matrix
+
+
+def _cut_like(weight: Tensor, whole: Tensor) -> Tensor:
+    """The piece of `whole` that this process keeps of `weight`."""
+    if not isinstance(weight, DTensor):
+        return whole
+    mesh = weight.device_mesh
+    return DTensor.from_local(whole, mesh, [Replicate()]).redistribute(mesh, weight.placements)

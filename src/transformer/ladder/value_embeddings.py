@@ -26,7 +26,7 @@ class ValueEmbedding(nn.Embedding):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config.vocab_size, config.n_kv_heads * config.head_size)
         self.heads = config.n_kv_heads
-        self.share = nn.Parameter(torch.tensor(START))
+        self.share = nn.Parameter(torch.tensor([START]))
 
     def add_to(self, values: Tensor, ids: Tensor) -> Tensor:
         looked_up = self(ids).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, H_kv, T, K)

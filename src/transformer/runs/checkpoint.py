@@ -2,7 +2,8 @@
 
     checkpoint-00001000/
       model.safetensors            the weights, enough by itself to generate with
-      training_state.safetensors   AdamW's two means and step count for every weight
+      training_state.safetensors   AdamW's two means and step count for every weight, or
+                                   Muon's momentum
       training_state.json          step, position in the data, hashes of the two files above
 
 What is *not* there because it follows from the rest: the learning rate (a function of the
@@ -42,7 +43,8 @@ from transformer.runs.run_folder import write_whole
 
 MOMENTS, STATE = "training_state.safetensors", "training_state.json"
 FOLDER = re.compile(r"checkpoint-(\d{8,16})", re.ASCII)
-MEANS = ("exp_avg", "exp_avg_sq", "step")
+ADAMW, MUON = ("exp_avg", "exp_avg_sq", "step"), ("momentum",)
+"""What the optimisers remember of a weight."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,11 @@ class Snapshot:
 
 def take_snapshot(model: nn.Module, optimizer: Optimizer) -> Snapshot:
     """Whole tensors, even where FSDP has cut them into pieces (then all ranks must call this)."""
+    kinds = _kinds(optimizer)
     moments = {
         f"{kind}.{name}": _whole(optimizer.state[parameter][kind])
         for name, parameter in model.named_parameters()
-        for kind in MEANS
+        for kind in kinds.get(parameter, ())
         if kind in optimizer.state[parameter]
     }
     return Snapshot({name: _whole(p) for name, p in model.named_parameters()}, moments)
@@ -76,22 +79,34 @@ def restore(model: nn.Module, optimizer: Optimizer, snapshot: Snapshot) -> None:
         UserError: it was taken from a model with other tensors.
     """
     parameters = dict(model.named_parameters())
-    _check_shapes(parameters, snapshot)
+    kinds = _kinds(optimizer)
+    _check_shapes({name: (p, kinds.get(p, ())) for name, p in parameters.items()}, snapshot)
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(_like(parameter, snapshot.weights[name]))
-            for kind in MEANS if snapshot.moments else ():  # none before the first update
+            for kind in kinds.get(parameter, ()) if snapshot.moments else ():  # none before step 1
                 saved = snapshot.moments[f"{kind}.{name}"]
                 place = parameter if kind != "step" else saved
                 optimizer.state[parameter][kind] = _like(place, saved)
 
 
-def _check_shapes(parameters: dict[str, nn.Parameter], snapshot: Snapshot) -> None:
-    expected = {name: list(parameter.shape) for name, parameter in parameters.items()}
+def _kinds(optimizer: Optimizer) -> dict[nn.Parameter, tuple[str, ...]]:
+    """What is remembered of each weight: only Muon's groups have a momentum."""
+    return {
+        parameter: MUON if "momentum" in group else ADAMW
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+
+
+def _check_shapes(
+    parameters: dict[str, tuple[nn.Parameter, tuple[str, ...]]], snapshot: Snapshot
+) -> None:
+    expected = {name: list(parameter.shape) for name, (parameter, _) in parameters.items()}
     moments = {
-        f"{kind}.{name}": [] if kind == "step" else shape
-        for kind in MEANS
-        for name, shape in expected.items()
+        f"{kind}.{name}": [] if kind == "step" else expected[name]
+        for name, (_, kinds) in parameters.items()
+        for kind in kinds
     }
     for wanted, saved in ((expected, snapshot.weights), (moments, snapshot.moments)):
         if not saved and wanted is moments:

@@ -9,8 +9,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
+from transformer.config import ModelConfig, Variant
 from transformer.data.fineweb.config import FineWebConfig
 from transformer.errors import UserError
+from transformer.ladder.rungs import RungName, climbed
 from transformer.machine.bounds import (
     AtLeast,
     AtLeastTwo,
@@ -24,6 +26,7 @@ from transformer.machine.saved_values import Saved
 
 DatasetName = Literal["fineweb", "toy", "text"]
 Parallel = Literal["ddp", "fsdp"]
+Fall = Literal["cosine", "linear"]
 Group = TypeVar("Group")
 
 
@@ -69,6 +72,19 @@ class ModelFlags:
 
 
 @dataclass(frozen=True)
+class RungFlags:
+    """Where on the ladder training begins."""
+
+    rung: RungName = "classic"
+    """This step of the ladder from 2017 to 2026 and all before it; the flags below win over it."""
+
+
+@dataclass(frozen=True)
+class LadderFlags(Variant, RungFlags):
+    """How the model differs from that of 2017."""
+
+
+@dataclass(frozen=True)
 class LearningFlags:
     """How it learns, and for how long."""
 
@@ -84,6 +100,12 @@ class LearningFlags:
     """The highest learning rate, reached after the warm-up."""
     warmup: float = 0.05
     """Share of the training over which the learning rate rises from zero."""
+    schedule: Fall = "cosine"
+    """How it falls: to a tenth in half a wave, or in a straight line to almost nothing."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """adamw for everything, or muon for the blocks' matrices and adamw for the rest."""
+    matrix_learning_rate: float = 0.02
+    """Muon's highest learning rate."""
     weight_decay: Annotated[float, AtLeast(0)] = 0.1
     """How strongly AdamW pulls weight matrices towards zero."""
     max_grad_norm: float = 1.0
@@ -126,7 +148,7 @@ class MachineFlags:
 
 
 @dataclass(frozen=True)
-class TrainingConfig(MachineFlags, RecordFlags, LearningFlags, ModelFlags, DataFlags):
+class TrainingConfig(MachineFlags, RecordFlags, LearningFlags, LadderFlags, ModelFlags, DataFlags):
     """What to train, on what, for how long, and how. (Python takes the fields of the last base
     first.)
 
@@ -138,8 +160,9 @@ class TrainingConfig(MachineFlags, RecordFlags, LearningFlags, ModelFlags, DataF
 
     def __post_init__(self) -> None:
         check_bounds(self)
+        super().__post_init__()  # of Variant
         check_seed(self.seed)
-        for name in ("learning_rate", "max_grad_norm"):
+        for name in ("learning_rate", "matrix_learning_rate", "max_grad_norm"):
             if not getattr(self, name) > 0.0:
                 raise UserError(f"{flag(name)} must be above 0, but is {getattr(self, name)}")
         if not 0.0 <= self.warmup <= 1.0:
@@ -160,6 +183,16 @@ class TrainingConfig(MachineFlags, RecordFlags, LearningFlags, ModelFlags, DataF
             raise UserError(f"--text goes with --dataset text, but the data set is {self.dataset}")
         if self.stories is not None and self.dataset != "toy":
             raise UserError("--stories limits the toy stories: use it with --dataset toy")
+
+    def model(self, vocab_size: int) -> ModelConfig:
+        """The shape of the model.
+
+        Raises:
+            UserError: two of its numbers do not fit together.
+        """
+        sizes = (self.d_model, self.n_heads, self.n_layers, self.d_ff, self.seq_length)
+        variant = self.group(Variant)
+        return ModelConfig(vocab_size, *sizes, dropout=self.dropout, variant=variant)
 
     @property
     def tokens_per_step(self) -> int:
@@ -211,6 +244,11 @@ def _smaller(base: TrainingConfig) -> TrainingConfig:
     return replace(
         base, quick=True, d_model=128, n_layers=4, d_ff=512, tokens_per_epoch=tokens, epochs=10
     )
+
+
+def on_rung(base: TrainingConfig, rung: RungName, vocab_size: int) -> TrainingConfig:
+    """`base` with what the ladder changes up to `rung`."""
+    return replace(base, rung=rung, **climbed(rung, vocab_size, vars(base)))
 
 
 def config_to_json(config: TrainingConfig) -> dict[str, Any]:

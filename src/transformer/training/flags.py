@@ -10,6 +10,7 @@ from pathlib import Path
 
 import tyro
 
+from transformer.data.bpe import count_ids
 from transformer.errors import UserError
 from transformer.machine.bounds import flag
 from transformer.machine.processes import SINGLE, Processes
@@ -19,12 +20,14 @@ from transformer.runs.run_folder import RunFolder
 from transformer.terminal.command_line import parse_flags
 from transformer.training.config import (
     DataFlags,
+    LadderFlags,
     LearningFlags,
     MachineFlags,
     ModelFlags,
     RecordFlags,
     TrainingConfig,
     config_from_json,
+    on_rung,
     preset,
 )
 
@@ -68,6 +71,7 @@ class Flags:
     run: RunFlags = field(default_factory=RunFlags)
     data: DataFlags = field(default_factory=DataFlags)
     model: ModelFlags = field(default_factory=ModelFlags)
+    ladder: LadderFlags = field(default_factory=LadderFlags)
     training: LearningFlags = field(default_factory=LearningFlags)
     record: RecordFlags = field(default_factory=RecordFlags)
     machine: MachineFlags = field(default_factory=MachineFlags)
@@ -81,6 +85,7 @@ class Flags:
         return cls(
             data=config.group(DataFlags),
             model=config.group(ModelFlags),
+            ladder=config.group(LadderFlags),
             training=config.group(LearningFlags),
             record=config.group(RecordFlags),
             machine=config.group(MachineFlags),
@@ -93,7 +98,8 @@ class Flags:
         Raises:
             UserError: a value is impossible, or two contradict each other.
         """
-        groups = (self.data, self.model, self.training, self.record, self.machine)
+        model = (self.model, self.ladder)
+        groups = (self.data, *model, self.training, self.record, self.machine)
         return TrainingConfig(**{name: v for group in groups for name, v in vars(group).items()})
 
 
@@ -103,10 +109,9 @@ def parse(
     """Read the command line twice: to learn which run or preset is meant, and then with its
     values as the defaults, so that every explicit flag wins (and --help shows them). Processes
     that torchrun has started again continue the run that they were training."""
-    markers = (tyro.conf.OmitArgPrefixes,)
-    first = parse_flags(Flags, args=[arg for arg in args if arg not in HELP_FLAGS], config=markers)
+    first = _read(args, TrainingConfig())
     check_run_flags(first.run)
-    folder, checkpoint, defaults = None, None, preset(first.config)
+    folder, checkpoint, defaults = None, None, _defaults(args, first.config)
     if processes.restarts:
         folder = find_group(first.run.runs_dir, processes.group)
     if folder is None and first.run.resume is not None:
@@ -114,12 +119,28 @@ def parse(
         folder, checkpoint = find(first.run.runs_dir, first.run.name, path)
     if folder is not None:
         defaults = saved_config(folder)
+    markers = (tyro.conf.OmitArgPrefixes,)
     flags = parse_flags(
         Flags, args=args, config=markers, default=Flags.of(defaults), epilogue=epilogue()
     )
     if folder is not None:
         check_resumable(defaults, flags.config)
     return flags, folder, checkpoint
+
+
+def _read(args: list[str], defaults: TrainingConfig) -> Flags:
+    """The flags, without showing help."""
+    asked = [arg for arg in args if arg not in HELP_FLAGS]
+    markers = (tyro.conf.OmitArgPrefixes,)
+    return parse_flags(Flags, args=asked, config=markers, default=Flags.of(defaults))
+
+
+def _defaults(args: list[str], wanted: TrainingConfig) -> TrainingConfig:
+    """Those of the preset, climbed to the rung (which depends on the size of the vocabulary)."""
+    base = preset(wanted)
+    if wanted.rung == "classic":
+        return base
+    return on_rung(base, wanted.rung, count_ids(_read(args, base).config.tokenizer))
 
 
 def epilogue() -> str:

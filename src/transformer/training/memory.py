@@ -1,9 +1,10 @@
 """How much memory a training run needs at least, known before anything is built.
 
-    16 bytes per parameter: weight, gradient and AdamW's two means in float32
-    4 · T · D   the table of positions
-    2 · B · T · n_layers · (4·D + F)   what each block keeps for its gradient: its input,
-                queries, keys, values and the feed-forward layer's activations, in bfloat16
+    16 bytes per parameter: weight, gradient and AdamW's two means in float32 (12 with Muon, which
+                keeps one mean of the blocks' matrices)
+    4 · T · D   the table of sinusoids
+    2 · B · T · n_layers · (D + (H + 2·H_kv)·K + F)   what each block keeps for its gradient: its
+                input, queries, keys, values and the feed-forward layer's activations, in bfloat16
     16 · B · T · accumulation_steps    ids and targets of one optimiser step
 
 A lower bound: what is refused here cannot fit, and what passes may still be too much
@@ -42,11 +43,14 @@ def count_parameters(config: ModelConfig) -> int:
 def training_bytes(config: TrainingConfig, vocab_size: int = FEWEST_IDS, processes: int = 1) -> int:
     """The least that one process of a training run takes; see above."""
     B, T, D, F = config.batch_size, config.seq_length, config.d_model, config.d_ff
-    model = ModelConfig(vocab_size, D, config.n_heads, config.n_layers, F, T)
+    model = config.model(vocab_size)
+    heads = (model.n_heads + 2 * model.n_kv_heads) * model.head_size
+    per_parameter = 16 if config.optimizer == "adamw" else 12
     copies = processes if config.parallel == "fsdp" else 1
-    kept = 2 * B * T * config.n_layers * (4 * D + F)
+    kept = 2 * B * T * config.n_layers * (D + heads + F)
     batches = 16 * B * T * (config.accumulation_steps // processes)
-    return 16 * count_parameters(model) // copies + 4 * T * D + kept + batches
+    table = 4 * T * D if config.positions == "sinusoidal" else 0
+    return per_parameter * count_parameters(model) // copies + table + kept + batches
 
 
 def check_training(

@@ -15,15 +15,23 @@
     W < step < S:  peak · (0.1 + 0.9 · (1 + cos(π · (step − W) / (S − W))) / 2)
     step ≥ S:      peak · 0.1
 
+`--schedule linear`, a rung of the ladder, falls in a straight line to the end, where almost nothing
+is left: the smallest steps settle best, and a run that is not continued needs no rate for later.
+
+    W < step < S:  peak · (S − step + 1) / (S − W + 1)
+    step ≥ S:      peak / (S − W + 1)
+
 Steps count from 1 (the first update), so no update is wasted on a learning rate of zero. The
 rate is a pure function of the step: there is no state to save, and none to restore wrongly.
 
 Source: Loshchilov and Hutter, "SGDR" (2016), without the restarts; Goyal et al., "Accurate,
-Large Minibatch SGD" (2017), for the warm-up.
+Large Minibatch SGD" (2017), for the warm-up; Bergsma et al., "Straight to Zero" (2025).
 """
 
 import math
 from dataclasses import dataclass
+
+from transformer.training.config import Fall
 
 FLOOR = 0.1  # share of the peak that remains at the end
 
@@ -38,10 +46,10 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class WarmupCosine:
+class Schedule:
     """The learning rate of each step; see the picture above.
 
-    >>> schedule = WarmupCosine(peak=3e-4, total_steps=1000, warmup_steps=50)
+    >>> schedule = Schedule(peak=3e-4, total_steps=1000, warmup_steps=50)
     >>> [round(schedule(step) * 1e4, 3) for step in (1, 25, 50, 525, 1000, 5000)]
     [0.06, 1.5, 3.0, 1.65, 0.3, 0.3]
     """
@@ -51,17 +59,20 @@ class WarmupCosine:
     """S: the step at which the fall ends."""
     warmup_steps: int
     """W: the step at which the peak is reached; 0 starts at the peak."""
+    fall: Fall = "cosine"
 
     def __call__(self, step: int) -> float:
         """The learning rate of update number `step`, counted from 1."""
         if step < self.warmup_steps:
             return self.peak * step / self.warmup_steps
-        if step >= self.total_steps:
-            return self.peak * FLOOR
-        done = (step - self.warmup_steps) / (self.total_steps - self.warmup_steps)
+        W, S = self.warmup_steps, self.total_steps
+        step = min(step, S)
+        if self.fall == "linear":
+            return self.peak * (S - step + 1) / (S - W + 1)
+        done = (step - W) / (S - W) if step < S else 1.0
         return self.peak * (FLOOR + (1 - FLOOR) * (1 + math.cos(math.pi * done)) / 2)
 
 
-def warmup_cosine(peak: float, total_steps: int, warmup: float) -> WarmupCosine:
+def make_schedule(peak: float, total_steps: int, warmup: float, fall: Fall = "cosine") -> Schedule:
     """The schedule whose warm-up takes the share `warmup` of all steps, rounded up."""
-    return WarmupCosine(peak, total_steps, min(math.ceil(warmup * total_steps), total_steps))
+    return Schedule(peak, total_steps, min(math.ceil(warmup * total_steps), total_steps), fall)

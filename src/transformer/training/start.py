@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from transformer.config import ModelConfig
 from transformer.data.batch import BatchSource
 from transformer.errors import UserError
+from transformer.ladder import build_model
 from transformer.loss import LossModule
 from transformer.machine.device import Machine, choose_machine
 from transformer.machine.processes import SINGLE, Processes, from_environment, joined
@@ -177,17 +177,7 @@ def make_plan(
     return Plan(steps_per_epoch, total, schedule_steps or total)
 
 
-def build_model(config: TrainingConfig, vocab_size: int) -> DecoderOnlyTransformer:
+def initial_model(config: TrainingConfig, vocab_size: int) -> DecoderOnlyTransformer:
     """A fresh model; the same seed gives the same weights."""
     torch.manual_seed(config.seed)
-    return DecoderOnlyTransformer(
-        ModelConfig(
-            vocab_size=vocab_size,
-            d_model=config.d_model,
-            n_heads=config.n_heads,
-            n_layers=config.n_layers,
-            d_ff=config.d_ff,
-            max_seq_len=config.seq_length,
-            dropout=config.dropout,
-        )
-    )
+    return build_model(config.model(vocab_size))

@@ -1,6 +1,6 @@
 """The training loop: one optimiser step after the other, and what happens between them.
 
-    ┌▶ step       N micro-batches ─▶ gradient ─▶ clip ─▶ AdamW       a line in metrics.jsonl
+    ┌▶ step       N micro-batches ─▶ gradient ─▶ clip ─▶ update      a line in metrics.jsonl
     │  evaluate   every --eval-every steps and at the end of each epoch
     │  save       every --checkpoint-every steps, and whenever validation is better than ever
     └─ stop?      all steps done, out of patience, Ctrl-C, SIGTERM
@@ -18,7 +18,7 @@ from itertools import islice
 from typing import Any
 
 from torch import nn
-from torch.optim import AdamW
+from torch.optim import Optimizer
 
 from transformer.data.batch import Batch, BatchSource, State, check_same_data
 from transformer.errors import UserError
@@ -31,7 +31,7 @@ from transformer.runs.checkpoint import Checkpoints, Snapshot, restore, take_sna
 from transformer.runs.curves import draw_curves
 from transformer.runs.metrics import History, MetricsLog, Record, finite, read_metrics
 from transformer.terminal.progress import describe
-from transformer.training.optimizer import set_learning_rate
+from transformer.training.optimizer import prepare
 from transformer.training.parallel import seed_dropout
 from transformer.training.scheduler import Plan
 from transformer.training.start import Run
@@ -57,7 +57,7 @@ class Trainer:
         source: BatchSource,
         model: DecoderOnlyTransformer,
         loss_module: nn.Module,
-        optimizer: AdamW,
+        optimizer: Optimizer,
         schedule: Callable[[int], float],
     ) -> None:
         self.config, self.plan, self.source = run.config, plan, source
@@ -168,7 +168,7 @@ class Trainer:
     def _one_step(self) -> None:
         start = time.perf_counter()
         step = self.step + 1
-        set_learning_rate(self.optimizer, self.schedule(step))
+        prepare(self.optimizer, step, self.schedule(step))
         taken = self._next_batches()
         pairs = [(b.inputs.to(self.device), b.targets.to(self.device)) for b in taken]
         world, rank = self.processes.world_size, self.processes.rank

@@ -23,7 +23,7 @@ in the same way. The score takes no notice of how large the write is; attributio
 import torch
 from torch import Tensor
 
-from transformer.interpretability.attribution import head_writes
+from transformer.interpretability.attribution import head_writes, unembedding, unscaled_norm
 from transformer.interpretability.hooks import record
 from transformer.interpretability.induction import NOT_REPEATED, Repeats
 from transformer.model import DecoderOnlyTransformer
@@ -57,11 +57,10 @@ def copying_scores(model: DecoderOnlyTransformer, repeats: Repeats) -> Tensor:
 
 def _raised(model: DecoderOnlyTransformer, writes: Tensor, tokens: Tensor) -> Tensor:
     """How far writes (N, H, D) raise the logits of tokens (N, T) above the mean: (N, H, T)."""
-    centred = writes - writes.mean(dim=-1, keepdim=True)  # as LayerNorm does
-    direct = centred * model.final_norm.weight  # (N, H, D)
-    unembedding = model.token_embedding.weight  # (V, D)
-    logits = direct @ unembedding[tokens].transpose(-2, -1)  # (N, H, T)
-    mean = direct @ unembedding.mean(dim=0)  # (N, H): mean over the vocabulary
+    direct = unscaled_norm(model, writes)  # (N, H, D)
+    table = unembedding(model)  # (V, D)
+    logits = direct @ table[tokens].transpose(-2, -1)  # (N, H, T)
+    mean = direct @ table.mean(dim=0)  # (N, H): mean over the vocabulary
     return (logits - mean[..., None]).relu()
 
 

@@ -18,6 +18,10 @@ forward pass that could differ from the first, and no cost while nobody looks.
     blocks.{i}.residual                (B, T, D)     the stream after the block
     final_norm                         (B, T, D)
     logits                             (B, T, V)
+
+In a model of the ladder these names stay. Queries and keys are those that meet, after norm and
+rotation; with fewer heads of keys and values these taps have fewer; "neurons after GELU" are those
+after whatever the model has in its place.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -84,6 +84,7 @@ def _contributions(
     pair = [logit_contributions(model, ids, torch.full_like(ids, t)) for t in (answer, rival)]
     values = [float(pair[0][name][0, -1] - pair[1][name][0, -1]) for name in pair[0]]
     order = sorted(range(len(values)), key=lambda i: -abs(values[i]))
+    capped = model.config.variant.logit_softcap is not None
     names = f"{show_token(tokenizer, answer)} over {show_token(tokenizer, rival)}"
     return Grid(
         f"What wrote the lead of {names} at the last position (direct logit attribution)",
@@ -91,7 +92,8 @@ def _contributions(
         ["logits"],
         [[value] for value in values],
         shown=order[:LARGEST_CONTRIBUTIONS],
-        note=f"All {len(values)} contributions sum to the lead of {sum(values):.2f}. "
+        note=f"All {len(values)} contributions sum to the lead of {sum(values):.2f}"
+        f"{', before the softcap' if capped else ''}. "
         "Only the direct path counts: what helps later parts does not show.",
     )
 

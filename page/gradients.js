@@ -3,8 +3,9 @@
 //
 //     ∂loss/∂W = (softmax(W h) − onehot(target)) hᵀ         (V, D)
 //
-// so no automatic differentiation is needed. Step 7 adds these up in micro-batches. (W is also
-// the embedding table; the part of its gradient that arrives through the blocks is left out.)
+// so no automatic differentiation is needed. Step 7 adds these up in micro-batches. (Where W is
+// also the embedding table, the part of its gradient that arrives through the blocks is left out.
+// Where a model caps its logits, each row is multiplied by the slope of the cap, too.)
 "use strict";
 (() => {
   const Page = (window.Page ??= {});
@@ -19,10 +20,10 @@
   }
 
   /** What one token contributes: softmax(logits) − onehot(target), at `rows`. */
-  function headError(logits, target, rows) {
+  function headError({ output }, logits, target, rows) {
     const probabilities = Page.softmax(logits);
     probabilities[target] -= 1;
-    return Float32Array.from(rows, (row) => probabilities[row]); // (R)
+    return Float32Array.from(rows, (row) => probabilities[row] * output.slope(logits[row])); // (R)
   }
 
   /** hidden (T, D) after the final LayerNorm, targets (T) -> {hidden, errors (T, R), tokens}. */
@@ -32,7 +33,7 @@
     for (let t = 0; t < tokens; t++) {
       if (rows.length < model.config.vocab_size && t % 4 === 0) await pause();
       const logits = model.unembed(hidden.subarray(t * D, (t + 1) * D)); // (V)
-      errors.set(headError(logits, targets[t], rows), t * rows.length);
+      errors.set(headError(model, logits, targets[t], rows), t * rows.length);
     }
     return { hidden, errors, tokens, D };
   }
@@ -110,6 +111,6 @@
   }
 
   Object.assign(Page, {
-    gradientRows, headErrors, headGradient, accumulate, gram, gramRow, inner, angle, measuredNoise,
+    gradientRows, headError, headErrors, headGradient, accumulate, gram, gramRow, inner, angle, measuredNoise,
   });
 })();

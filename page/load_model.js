@@ -3,58 +3,55 @@
 "use strict";
 (() => {
   const Page = (window.Page ??= {});
-  const { refuse, quoteValue, isCount } = Page;
-  const SIZES = ["vocab_size", "d_model", "n_heads", "n_layers", "d_ff", "max_seq_len"];
-  const LARGEST = 2 ** 24;
-  /** The fields of `Variant` in src/transformer/config.py, with their defaults. */
-  const CLASSIC = {
-    positions: "sinusoidal", position_scale: 1, rotary_base: 10000, embedding_scale: null, embedding_norm: false,
-    tied_embeddings: true, norm: "layer", norm_gain: true, norm_eps: 1e-5, bias: true, feed_forward: "gelu",
-    qk_norm: "none", qk_scale: 1.2, n_kv_heads: null, head_size: null, window: null, zero_init: false,
-    value_embeddings: false, input_skip: false, logit_softcap: null,
-  };
+  const { refuse, quoteValue } = Page;
 
   /** Names and shapes that a configuration implies, as the module's state dict has them. */
   function expectedShapes(config) {
-    const { d_model: D, d_ff: F, vocab_size: V } = config;
+    const { d_model: D, d_ff: F, vocab_size: V, n_heads: H, n_kv_heads, head_size: K, variant } = config;
     const shapes = new Map([["token_embedding.weight", [V, D]]]);
-    const pair = (name, weight) => {
-      shapes.set(`${name}.weight`, weight).set(`${name}.bias`, [weight[0]]);
+    const linear = (name, weight) => {
+      shapes.set(`${name}.weight`, weight);
+      if (variant.bias) shapes.set(`${name}.bias`, [weight[0]]);
     };
+    const norm = (name) => {
+      if (variant.norm_gain) shapes.set(`${name}.weight`, [D]);
+      if (variant.norm_gain && variant.norm === "layer" && variant.bias) shapes.set(`${name}.bias`, [D]);
+    };
+    if (variant.positions === "learned") shapes.set("positions.table.weight", [config.max_seq_len, D]);
     for (let i = 0; i < config.n_layers; i++) {
-      pair(`blocks.${i}.attention_norm`, [D]);
-      pair(`blocks.${i}.attention.qkv_projection`, [3 * D, D]);
-      pair(`blocks.${i}.attention.output_projection`, [D, D]);
-      pair(`blocks.${i}.feed_forward_norm`, [D]);
-      pair(`blocks.${i}.feed_forward.expand`, [F, D]);
-      pair(`blocks.${i}.feed_forward.contract`, [D, F]);
+      const name = `blocks.${i}`;
+      norm(`${name}.attention_norm`);
+      linear(`${name}.attention.qkv_projection`, [(H + 2 * n_kv_heads) * K, D]);
+      linear(`${name}.attention.output_projection`, [D, H * K]);
+      norm(`${name}.feed_forward_norm`);
+      linear(`${name}.feed_forward.expand`, [F, D]);
+      linear(`${name}.feed_forward.contract`, [D, F]);
+      for (const [own, shape] of ownShapes(config)) shapes.set(`${name}.${own}`, shape);
     }
-    pair("final_norm", [D]);
+    norm("final_norm");
+    if (!variant.tied_embeddings) shapes.set("output.weight", [V, D]);
     return shapes;
   }
 
-  function checkConfig(config, tensorCount) {
-    for (const name of SIZES) {
-      const value = config[name];
-      if (!isCount(value) || value < 1 || value > LARGEST) {
-        refuse(`The configuration has ${name} = ${quoteValue(value)}, which cannot be.`);
-      }
+  /** Tensors of a block that the classic model does not have: [name, shape] each. */
+  function ownShapes({ d_model: D, d_ff: F, vocab_size: V, n_kv_heads, head_size: K, variant }) {
+    const own = [];
+    if (variant.feed_forward === "swiglu") {
+      own.push(["feed_forward.gate.weight", [F, D]]);
+      if (variant.bias) own.push(["feed_forward.gate.bias", [F]]);
     }
-    for (const [field, value] of Object.entries(config.variant ?? {})) {
-      if (value !== CLASSIC[field]) {
-        refuse(`This page runs the classic model only, and the file's has ${field} = ${quoteValue(value)}.`);
-      }
+    if (variant.qk_norm === "gain") own.push(["attention.qk_norm.gains.0", [K]], ["attention.qk_norm.gains.1", [K]]);
+    if (variant.value_embeddings) {
+      own.push(["attention.value_embedding.weight", [V, n_kv_heads * K]], ["attention.value_embedding.share", [1]]);
     }
-    const { d_model, n_heads, n_layers } = config;
-    if (d_model % n_heads) refuse(`d_model = ${d_model} is not divisible by n_heads = ${n_heads}.`);
-    if (d_model % 2) refuse(`d_model = ${d_model} is odd; positions need pairs of columns.`);
-    if (n_layers > tensorCount) {
-      refuse(`${tensorCount} tensors cannot make the ${n_layers} blocks of the configuration.`);
-    }
-    return Object.fromEntries(SIZES.map((name) => [name, config[name]]));
+    if (variant.input_skip) own.push(["keep", [1]], ["skip", [1]]);
+    return own;
   }
 
   function checkTensors(tensors, config) {
+    if (config.n_layers > tensors.size) {
+      refuse(`${tensors.size} tensors cannot make the ${config.n_layers} blocks of the configuration.`);
+    }
     const expected = expectedShapes(config);
     for (const [name, shape] of expected) {
       const found = tensors.get(name);
@@ -77,7 +74,7 @@
       refuse(`The file says format ${quoteValue(format)}, version ${quoteValue(version)}; this page `
         + 'reads "transformer", "1", which this project writes.');
     }
-    const config = checkConfig(Page.safetensors.jsonField(metadata, "config"), tensors.size);
+    const config = Page.checkConfig(Page.safetensors.jsonField(metadata, "config"));
     checkTensors(tensors, config);
     const fields = tokenizerFields ?? Page.safetensors.jsonField(metadata, "tokenizer");
     const tokenizer = Page.Tokenizer.fromMetadata(fields);
@@ -86,7 +83,7 @@
         + "they do not belong together.");
     }
     const step = /^\d{1,15}$/.test(metadata.get("step") ?? "") ? Number(metadata.get("step")) : null;
-    return { model: new Page.DecoderOnlyTransformer(config, tensors), tokenizer, name, step };
+    return { model: Page.buildModel(config, tensors), tokenizer, name, step };
   }
 
   /** base64 text -> ArrayBuffer. */

@@ -52,9 +52,10 @@
 
   const LAYER_NORM_EPS = 1e-5;
 
-  /** Each row minus its mean, divided by its standard deviation (the biased one), rescaled. */
-  function layerNorm(x, rows, weight, bias) {
-    const width = weight.length, out = new Float32Array(x.length);
+  /** Each row minus its mean, divided by its standard deviation (the biased one), rescaled;
+   *  without a weight or a bias (null) by nothing. */
+  function layerNorm(x, rows, weight, bias, eps = LAYER_NORM_EPS) {
+    const width = x.length / rows, out = new Float32Array(x.length);
     for (let row = 0; row < rows; row++) {
       const start = row * width;
       let mean = 0;
@@ -62,9 +63,9 @@
       mean /= width;
       let variance = 0;
       for (let i = 0; i < width; i++) variance += (x[start + i] - mean) ** 2;
-      const scale = 1 / Math.sqrt(variance / width + LAYER_NORM_EPS);
+      const scale = 1 / Math.sqrt(variance / width + eps);
       for (let i = 0; i < width; i++) {
-        out[start + i] = (x[start + i] - mean) * scale * weight[i] + bias[i];
+        out[start + i] = (x[start + i] - mean) * scale * (weight ? weight[i] : 1) + (bias ? bias[i] : 0);
       }
     }
     return out;
@@ -81,12 +82,6 @@
   /** GELU(z) = z · Φ(z), the exact form with erf. */
   function gelu(z) {
     return 0.5 * z * (1 + erf(z * Math.SQRT1_2));
-  }
-
-  function geluAll(x) {
-    const out = new Float32Array(x.length);
-    for (let i = 0; i < x.length; i++) out[i] = gelu(x[i]);
-    return out;
   }
 
   /** softmax of any array of numbers: positive, sums to 1. */
@@ -139,6 +134,6 @@
   }
 
   Object.assign(Page, {
-    linear, dot, add, layerNorm, erf, gelu, geluAll, softmax, largest, entropy, norm, halfTable,
+    linear, dot, add, layerNorm, erf, gelu, softmax, largest, entropy, norm, halfTable,
   });
 })();

@@ -3,7 +3,7 @@
 (() => {
   const Page = (window.Page ??= {});
   const local = { part: "none" };
-  let slots, parts, shape = 0;
+  let slots, parts, shape = "";
 
   function mount(root, state) {
     slots = { shares: Page.slot(root, "shares"), drop: Page.slot(root, "without") };
@@ -12,14 +12,15 @@
 
   function render(state, change) {
     const { n_layers } = state.model.config;
-    if (shape !== n_layers) {
-      shape = n_layers;
+    const norms = `all ${state.model.parts.normName}s`;
+    if (shape !== `${n_layers} ${norms}`) {
+      shape = `${n_layers} ${norms}`;
       const sublayers = Array.from({ length: n_layers }, (_, i) => [
         { value: `blocks.${i}.attention.output`, label: `attention ${i}` },
         { value: `blocks.${i}.feed_forward.output`, label: `feed-forward ${i}` },
       ]).flat();
       parts.fill([{ value: "none", label: "nothing" }, ...sublayers,
-        { value: "residual", label: "all residual connections" }, { value: "norm", label: "all LayerNorms" }]);
+        { value: "residual", label: "all residual connections" }, { value: "norm", label: norms }]);
       local.part = parts.value;
     }
     if (change === "theme") return;
@@ -27,13 +28,17 @@
     showDrop(state);
   }
 
-  /** Everything that was added to make the final stream at position t, in order. */
+  /** Everything that was added to make the final stream at position t, in order. A block that
+   *  starts from λ₁ · stream + λ₂ · embedding scales what is there and adds the embedding again. */
   function writes({ trace, model }, t) {
-    const all = [{ name: "embedding", values: trace.row("embedding", t), hue: "residual" }];
-    for (let i = 0; i < model.config.n_layers; i++) {
-      all.push({ name: `attention ${i}`, values: trace.row(`blocks.${i}.attention.output`, t), hue: "attention" },
-        { name: `feed-forward ${i}`, values: trace.row(`blocks.${i}.feed_forward.output`, t), hue: "feed-forward" });
-    }
+    const row = (name) => trace.row(name, t), times = (values, factor) => values.map((value) => value * factor);
+    let all = [{ name: "embedding", values: row("embedding"), hue: "residual" }];
+    model.blocks.forEach(({ keep = 1, skip = 0 }, i) => {
+      all = all.map((write) => ({ ...write, values: times(write.values, keep) }));
+      all[0].values = Page.add(all[0].values, times(row("embedding"), skip));
+      all.push({ name: `attention ${i}`, values: row(`blocks.${i}.attention.output`), hue: "attention" },
+        { name: `feed-forward ${i}`, values: row(`blocks.${i}.feed_forward.output`), hue: "feed-forward" });
+    });
     return all;
   }
 
@@ -49,8 +54,10 @@
     });
     const total = all.reduce((sum, { share }) => sum + share, 0);
     const top = Page.largest(all.map(({ share }) => share), 1)[0];
+    const mixed = model.config.variant.input_skip
+      ? " In this model each block starts from a learned mixture of the stream and the embedding: lengths and shares are what is left of each write at the end." : "";
     Page.readout(slots.shares, `Next to each bar: share and length. The length of the final vector is ${Math.sqrt(length2).toFixed(1)}, that of the embedding ${all[0].length.toFixed(1)}. `
-      + `Largest share: ${all[top].name} with ${Page.percentSigned(all[top].share)}. All shares together: ${(100 * total).toFixed(1)} %.`);
+      + `Largest share: ${all[top].name} with ${Page.percentSigned(all[top].share)}. All shares together: ${(100 * total).toFixed(1)} %.${mixed}`);
   }
 
   /** Logits (T, V) with a part taken away. */

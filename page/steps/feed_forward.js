@@ -34,24 +34,31 @@
     showSilenced(state, activations);
   }
 
-  /** What goes into the curve: W₁ · LayerNorm(x) + b₁ at the pinned position. */
+  /** What goes into the curve: W₁ · LayerNorm(x) + b₁ at the pinned position, or its variant. */
   function inputs(state) {
     const block = state.model.blocks[local.layer];
     const x = state.trace.row(`blocks.${local.layer}.residual_middle`, state.pinned);
-    return block.feedForward.expand(block.feedForwardNorm(x, { T: 1, lesson: {} }), 1);
+    return block.feedForward.sums(block.feedForwardNorm(x, { T: 1, lesson: {} }), 1);
   }
 
   function showCurve(state, activations) {
     const z = inputs(state), low = Math.min(-3, ...z), high = Math.max(3, ...z);
-    const line = Array.from({ length: 81 }, (_, i) => low + ((high - low) * i) / 80).map((v) => [v, Page.gelu(v)]);
+    const { name, at } = state.model.blocks[local.layer].feedForward.curve;
+    const line = Array.from({ length: 81 }, (_, i) => low + ((high - low) * i) / 80).map((v) => [v, at(v)]);
+    const gated = state.model.config.variant.feed_forward === "swiglu";
     Page.linePlot(slots.curve, {
-      label: "Neurons on the GELU curve", x: "input z", y: "GELU(z)", height: 240,
-      series: [{ name: "GELU", points: line, hue: "neutral" }],
+      label: `Neurons on the ${name} curve`, x: "input z", y: gated ? `${name}(z) · u` : `${name}(z)`, height: 240,
+      series: [{ name, points: line, hue: "neutral" }],
       points: Array.from(z, (v, i) => ({ x: v, y: activations[i], hue: "feed-forward" })),
     });
     const firing = z.filter((v) => v > 0).length, strong = activations.filter((a) => a > 0.5).length;
     Page.readout(slots.curve, `Block ${local.layer} at ${state.tokenizer.show(state.ids[state.pinned])}: of ${z.length} neurons `
-      + `${firing} have a positive input (${Page.percent(firing / z.length)}), ${strong} fire above 0.5 (${Page.percent(strong / z.length)}).`);
+      + `${firing} have a positive input (${Page.percent(firing / z.length)}), ${strong} fire above 0.5 (${Page.percent(strong / z.length)}).${unlikeGelu(name, gated)}`);
+  }
+
+  function unlikeGelu(name, gated) {
+    if (gated) return " This model has SwiGLU: the curve is only the gate, and what passes is SiLU(z) times a second sum u, so the dots are not on it.";
+    return name === "GELU" ? "" : ` This model's curve is ${name}, not GELU.`;
   }
 
   /** Neurons by how much they write: |activation| · length of their column of W₂. */

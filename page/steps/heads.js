@@ -56,18 +56,19 @@
   function showHead(state) {
     const { layer, head } = local, T = state.ids.length, shown = state.shown();
     const all = state.trace.get(`blocks.${layer}.attention.weights`);
-    const weights = all.slice(head * T * T, (head + 1) * T * T);
-    for (let t = 0; t < T; t++) weights.fill(NaN, t * T + t + 1, (t + 1) * T); // masked cells
+    const weights = all.slice(head * T * T, (head + 1) * T * T), first = (t) => Page.firstKey({ ...state, pinned: t }, local);
+    for (let t = 0; t < T; t++) weights.fill(NaN, t * T, t * T + first(t)).fill(NaN, t * T + t + 1, (t + 1) * T); // masked cells
     Page.heatMap(slots.head, {
       label: `Attention weights of block ${layer}, head ${head}`, rows: T, columns: T, values: weights, max: 1,
       rowLabels: shown, columnLabels: shown, hue: "attention",
-      describe: (t, s) => (s > t ? `${shown[t]} (${t}) may not look at ${shown[s]} (${s}): it comes later. Weight exactly 0.`
+      describe: (t, s) => (s > t || s < first(t)
+        ? `${shown[t]} (${t}) may not look at ${shown[s]} (${s}): it ${s > t ? "comes later" : "is outside the window"}. Weight exactly 0.`
         : `${shown[t]} (${t}) looks at ${shown[s]} (${s}): ${Page.percent(weights[t * T + s])}`),
       onSelect: (t) => state.pin(t), selected: null,
     });
     const row = Page.headRow(state, "weights", local, state.pinned), top = Page.largest(row, 1)[0];
     Page.readout(slots.head, `Block ${layer}, head ${head}: the pinned ${shown[state.pinned]} (position ${state.pinned}) looks most at `
-      + `${shown[top]} (position ${top}), with weight ${Page.percent(row[top])}; equal attention to all would give each ${Page.percent(1 / row.length)}.`);
+      + `${shown[top]} (position ${top}), with weight ${Page.percent(row[top])}; equal attention to all would give each ${Page.percent(1 / (row.length - first(state.pinned)))}.`);
   }
 
   /** Other last tokens: the likeliest ones in that place, other than the one that is there. */

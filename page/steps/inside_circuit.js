@@ -34,9 +34,9 @@
 
   /** At once where it takes seconds; a large model waits for its reader. */
   function start() {
-    const { parameterCount, config } = figure.state.model;
-    const tokens = songs().reduce((sum, { ids }) => sum + ids.length, 0);
-    const most = (parameterCount - config.vocab_size * config.d_model) * tokens * config.n_layers * config.n_heads;
+    const { config } = figure.state.model;
+    const once = songs().reduce((sum, { ids }) => sum + Page.multiplyAdds(config, ids.length), 0);
+    const most = once * config.n_layers * config.n_heads; // one run for each head
     if (most <= AT_ONCE) find();
     else readout(figure.box, "This model is large: to ablate its heads one by one takes a while. Press the button to begin.");
   }

@@ -89,9 +89,7 @@
     else {
       const D = model.config.d_model, errors = new Float32Array(length * rows.length);
       for (let t = 0; t < length; t++) {
-        const p = Page.softmax(trace.logits(t));
-        p[ids[t + 1]] -= 1;
-        errors.set(p, t * rows.length);
+        errors.set(Page.headError(model, trace.logits(t), ids[t + 1], rows), t * rows.length);
       }
       const hidden = trace.get("final_norm").slice(0, length * D);
       batch.parts[0] = { hidden, errors, tokens: length, D };

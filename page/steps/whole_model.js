@@ -60,20 +60,24 @@
       onSelect: (_, c) => state.pin(from + c),
     });
     const column = layers.map((name, r) => `${name} ${texts[r * T + pinned - from]} (${Page.percent(probabilities[r * T + pinned - from])})`);
-    Page.readout(slots.lens, `At the pinned token: ${column.join(" → ")}.${T < ids.length ? ` Shown are ${T} of ${ids.length} tokens.` : ""}`);
+    Page.readout(slots.lens, `At the pinned token: ${column.join(" → ")}.${T < ids.length ? ` Shown are ${T} of ${ids.length} tokens.` : ""}`
+      + (model.config.variant.tied_embeddings ? "" : " This model's output has a table of its own, so the first row need not echo the token."));
   }
 
+  /** Which part of the model a tensor belongs to, the first that fits; the last three are not in every model. */
+  const partsOf = (normName) => [
+    ["token embedding", "probability", /^token_embedding\./], ["attention", "attention", /\.attention\.(?!value_embedding)/],
+    ["feed-forward", "feed-forward", /\.feed_forward\./], [normName, "residual", /norm\./],
+    ["output table", "probability", /^output\./], ["learned positions", "position", /^positions\./],
+    ["value embeddings", "probability", /\.value_embedding\./], ["mixtures", "residual", /\.(keep|skip)$/],
+  ];
+
   function showParts({ model }) {
-    const counts = new Map([["token embedding", 0], ["attention", 0], ["feed-forward", 0], ["LayerNorm", 0]]);
-    for (const [name, { data }] of model.parameters) {
-      const part = name.includes("norm") ? "LayerNorm" : name.includes("attention") ? "attention"
-        : name.includes("feed_forward") ? "feed-forward" : "token embedding";
-      counts.set(part, counts.get(part) + data.length);
-    }
-    const total = [...counts.values()].reduce((a, b) => a + b), hues = ["probability", "attention", "feed-forward", "residual"];
-    Page.bars(slots.parts, {
-      label: "Parameters by part", items: [...counts].map(([label, value], i) => ({ label, value, text: value.toLocaleString("en-US"), hue: hues[i] })),
-    });
+    const parts = partsOf(model.parts.normName), counts = parts.map(() => 0);
+    for (const [name, { data }] of model.parameters) counts[parts.findIndex(([, , pattern]) => pattern.test(name))] += data.length;
+    const total = counts.reduce((a, b) => a + b), items = parts.map(([label, hue], i) =>
+      ({ label, hue, value: counts[i], text: counts[i].toLocaleString("en-US") }));
+    Page.bars(slots.parts, { label: "Parameters by part", items: items.filter(({ value }, i) => i < 4 || value > 0) });
     const { n_layers, n_heads, d_model, d_ff, vocab_size } = model.config;
     Page.readout(slots.parts, `${total.toLocaleString("en-US")} parameters: ${n_layers} blocks of ${n_heads} heads, D = ${d_model}, F = ${d_ff}, V = ${vocab_size.toLocaleString("en-US")}.`);
   }

@@ -93,13 +93,20 @@
     say(`Back to ${name}.`);
   }
 
+  /** What the model's configuration says differently from the classic one. */
+  function describeVariant(variant) {
+    const { CLASSIC_VARIANT } = Page.variantFields;
+    const different = Object.entries(variant).filter(([name, value]) => value !== CLASSIC_VARIANT[name]);
+    return different.map(([name, value]) => `${name} = ${value}`).join(", ") || "classic";
+  }
+
   function render(state, change) {
     if (change !== "model") return;
     const { config, parameters } = state.model;
     const count = [...parameters.values()].reduce((sum, { data }) => sum + data.length, 0);
     const rows = [["name", state.name], ["parameters", count.toLocaleString("en-US")],
       ...Object.entries(NAMES).map(([key, what]) => [`${key} (${what})`, config[key].toLocaleString("en-US")]),
-      ["tokenizer", state.tokenizer.name], ["optimiser steps trained", state.step === null ? "unknown" : state.step.toLocaleString("en-US")]];
+      ["variant", describeVariant(config.variant)], ["tokenizer", state.tokenizer.name], ["optimiser steps trained", state.step === null ? "unknown" : state.step.toLocaleString("en-US")]];
     figure.table.replaceChildren(element("table", {}, element("tbody", {}, ...rows.map(([key, value]) =>
       element("tr", {}, element("th", { scope: "row", text: key }), element("td", { text: value }))))));
     readout(figure.box, `The page shows ${state.name}: ${count.toLocaleString("en-US")} parameters in ${config.n_layers} blocks of ${config.n_heads} heads.`);

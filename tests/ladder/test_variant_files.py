@@ -8,8 +8,9 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from test_variants import VARIANTS, model_of, name, some_ids  # noqa: F401  (name is a fixture)
+from test_variants import name  # noqa: F401  (a fixture)
 from transformers import GPT2LMHeadModel
+from variant_tools import model_of, some_ids
 
 from transformer.config import ModelConfig, Variant
 from transformer.errors import UserError
@@ -75,9 +76,9 @@ def test_what_gpt2_lacks_is_named(tmp_path: Path) -> None:
 
 
 def test_the_fields_of_a_classic_model_are_the_page_s() -> None:
-    """page/load_model.js refuses what differs from its own list of them."""
-    text = (Path(__file__).parents[2] / "page/load_model.js").read_text()
-    listed = text.split("const CLASSIC = {")[1].split("};")[0]
+    """page/config.js has its own list of them."""
+    text = (Path(__file__).parents[2] / "page/config.js").read_text()
+    listed = text.split("const CLASSIC_VARIANT = {")[1].split("};")[0]
     pairs = dict(
         pair.split(": ", 1) for pair in listed.replace("\n", " ").split(", ") if ":" in pair
     )

@@ -1,5 +1,6 @@
 """Step 8: the text that the page writes, and what its cache saves."""
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -7,10 +8,10 @@ import torch
 from browser_page import OpenPage
 from torch.utils.flop_counter import FlopCounterMode
 
-from transformer.config import ModelConfig
+from transformer.config import ModelConfig, Variant
 from transformer.generation import generate
 from transformer.kv_cache import KVCache
-from transformer.model import DecoderOnlyTransformer
+from transformer.ladder import build_model
 from transformer.runs.model_file import LoadedModel
 
 GENERATE = """([ids, count, options]) =>
@@ -40,16 +41,20 @@ def test_a_seed_decides_the_text(shared_page: OpenPage) -> None:
     assert texts[0] == texts[1] != texts[2]
 
 
+COSTLY = Variant(feed_forward="swiglu", n_kv_heads=2, head_size=10, positions="rotary")
+
+
+@pytest.mark.parametrize("variant", [Variant(), COSTLY], ids=["classic", "variant"])
 @pytest.mark.parametrize(("fresh", "cached"), [(7, 0), (1, 6), (3, 5)])
 def test_multiply_adds_are_those_that_pytorch_counts(
-    shared_page: OpenPage, fresh: int, cached: int
+    shared_page: OpenPage, fresh: int, cached: int, variant: Variant
 ) -> None:
     """Against PyTorch's own counter, on the explicit path; two operations a multiply-add."""
     config = ModelConfig(
         61, d_model=32, n_heads=4, n_layers=3, d_ff=48, max_seq_len=16, dropout=0.0,
-        attention="explicit",
+        attention="explicit", variant=variant,
     )  # fmt: skip
-    model = DecoderOnlyTransformer(config).eval()
+    model = build_model(config).eval()
     cache = KVCache(config, 1)
     with torch.no_grad():
         if cached:
@@ -57,16 +62,19 @@ def test_multiply_adds_are_those_that_pytorch_counts(
         with FlopCounterMode(display=False) as counter:
             hidden = model.hidden_states(torch.zeros(1, fresh, dtype=torch.int64), cache)
             hidden[:, -1] @ model.token_embedding.weight.T
-    sizes = {"d_model": 32, "d_ff": 48, "n_layers": 3, "vocab_size": 61}
-    found = shared_page.run("(all) => Page.multiplyAdds(...all)", [sizes, fresh, cached])
+    script = "([config, ...counts]) => Page.multiplyAdds(Page.checkConfig(config), ...counts)"
+    found = shared_page.run(script, [asdict(config), fresh, cached])
     assert 2 * found == counter.get_total_flops()
 
 
-def test_what_the_cache_holds_is_what_python_allocates(shared_page: OpenPage) -> None:
-    config = ModelConfig(61, d_model=32, n_heads=4, n_layers=3, max_seq_len=16)
+@pytest.mark.parametrize("variant", [Variant(), COSTLY], ids=["classic", "variant"])
+def test_what_the_cache_holds_is_what_python_allocates(
+    shared_page: OpenPage, variant: Variant
+) -> None:
+    config = ModelConfig(61, d_model=32, n_heads=4, n_layers=3, max_seq_len=16, variant=variant)
     cache = KVCache(config, 1)
-    sizes = {"d_model": 32, "n_layers": 3}
-    found = shared_page.run("([sizes, length]) => Page.cacheValues(sizes, length)", [sizes, 16])
+    script = "([config, length]) => Page.cacheValues(Page.checkConfig(config), length)"
+    found = shared_page.run(script, [asdict(config), 16])
     assert found == cache.keys.numel() + cache.values.numel()
 
 

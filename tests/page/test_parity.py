@@ -1,13 +1,11 @@
 """The page's model computes what PyTorch computes, from the same weights."""
 
 import base64
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from browser_page import OpenPage
-from torch import Tensor, nn
+from taps import RECORD, TRACE, record
 
 from transformer.data.tokenizer import Tokenizer, load_tokenizer
 from transformer.runs.model_file import LoadedModel
@@ -19,39 +17,11 @@ PROMPTS = [
     "Belmo sang: tri la mi zum ta ki bom! Kelda sang it back: tri la mi",
     "Größe \n\n 12345 🙂 <|endoftext|> x = f(y)",
 ]
-RECORD = """(ids) => {
-  const out = {};
-  const tap = (name, values) => {
-    let binary = "";
-    for (const byte of new Uint8Array(values.buffer)) binary += String.fromCharCode(byte);
-    out[name] = btoa(binary);
-  };
-  Page.state.model.forward(ids, { tap });
-  return out;
-}"""
 STRINGS = """(texts) => texts.map((text) => Page.state.tokenizer.encode(text))"""
 
 
 def with_end(tokenizer: Tokenizer, text: str) -> list[int]:
     return [tokenizer.end_of_text, *tokenizer.encode(text)]
-
-
-def record(model: nn.Module, ids: list[int]) -> dict[str, Tensor]:
-    """Every tap of one forward pass, by the names that both sides share."""
-    values: dict[str, Tensor] = {}
-    handles = []
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Identity) or name == "final_norm":
-
-            def keep(_: nn.Module, __: Any, output: Tensor, name: str = name) -> None:
-                values[name] = output[0]
-
-            handles.append(module.register_forward_hook(keep))
-    with torch.no_grad():
-        model(torch.tensor([ids]))
-    for handle in handles:
-        handle.remove()
-    return values
 
 
 @pytest.mark.parametrize("text", PROMPTS)
@@ -159,32 +129,8 @@ def test_cached_equals_full(shared_page: OpenPage) -> None:
 
 def test_the_trace_equals_a_fresh_pass_after_every_kind_of_edit(shared_page: OpenPage) -> None:
     """Recomputing from the first changed token gives what computing everything gives."""
-    script = """(texts) => {
-      const { model, tokenizer } = Page.state, trace = new Page.Trace(model);
-      let worst = 0, names = 0;
-      const kept = texts.map((text) => {
-        const ids = [tokenizer.endOfText, ...tokenizer.encode(text)];
-        const kept = trace.update(ids), T = ids.length;
-        const tap = (name, values, shape) => {
-          names++;
-          const seen = name === "logits" ? values : trace.get(name);
-          if (seen.length !== values.length) worst = Infinity;
-          const hides = /scores$/.test(name);
-          values.forEach((v, i) => {
-            if (hides && i % T > Math.floor(i / T) % T) return; // scores of masked keys
-            worst = Math.max(worst, Math.abs(v - seen[i]));
-          });
-          if (name === "logits") trace.logits(T - 1).forEach((v, i) => {
-            worst = Math.max(worst, Math.abs(v - values[(T - 1) * shape[1] + i]));
-          });
-        };
-        model.forward(ids, { tap });
-        return kept;
-      });
-      return { worst, kept, names };
-    }"""
     edits = ["One two three.", "One two three. Four", "One two", "One six three", "", "x", "x"]
-    found = shared_page.run(script, edits)
+    found = shared_page.run(TRACE, edits)
     assert found["names"] > 100
     assert found["worst"] <= 1e-5
     assert max(found["kept"]) > 1  # something was indeed kept

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 from browser_page import OpenPage
+from dropped_files import choose, config_with, parts, small_tokenizer, write_raw
 
 from transformer.config import ModelConfig
 from transformer.data.tokenizer import Tokenizer, load_tokenizer
 from transformer.model import DecoderOnlyTransformer
 from transformer.runs.model_file import write_model_file
 
-STATUS = "#your_model .status"
 TEXT = "Two frogs sang: la tum ri."
 HOSTILE = [
     b"<img src=x onerror=window.hacked=1>",
@@ -29,26 +29,10 @@ HOSTILE = [
 ]
 
 
-def small_tokenizer(extra: list[bytes] | None = None) -> Tokenizer:
-    tokens = [bytes([byte]) for byte in range(256)] + (extra or [b"la", b" tu"])
-    return Tokenizer("bpe", "small", {token: i for i, token in enumerate(tokens)}, len(tokens))
-
-
 def small_model(tokenizer: Tokenizer, **sizes: int) -> DecoderOnlyTransformer:
     given = {"d_model": 24, "n_heads": 3, "n_layers": 2, "d_ff": 40, "max_seq_len": 48, **sizes}
     torch.manual_seed(1)
     return DecoderOnlyTransformer(ModelConfig(tokenizer.vocab_size, dropout=0.0, **given)).eval()
-
-
-def choose(page: OpenPage, path: Path) -> str:
-    """Give a file to the picker; the message it ends with."""
-    page.page.set_input_files('#your_model input[type="file"]', path)
-    page.page.wait_for_function(
-        f"() => /loaded/.test(document.querySelector('{STATUS}').textContent)", timeout=120_000
-    )
-    message = page.page.inner_text(STATUS)
-    page.run(f"() => {{ document.querySelector('{STATUS}').textContent = ''; }}")
-    return message
 
 
 def page_logits(page: OpenPage) -> Any:
@@ -136,23 +120,6 @@ def test_p50k_base_is_the_same_in_the_page(shared_page: OpenPage) -> None:
     assert ids == [tokenizer.encode(text) for text in texts]
     ranks = {base64.b64decode(token): i for i, token in enumerate(tokens) if token is not None}
     assert ranks == tokenizer.ranks
-
-
-def write_raw(path: Path, header: Any, data: bytes = b"") -> None:
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
-
-
-def parts(path: Path) -> tuple[dict[str, Any], bytes]:
-    raw = path.read_bytes()
-    (length,) = struct.unpack("<Q", raw[:8])
-    return json.loads(raw[8 : 8 + length]), raw[8 + length :]
-
-
-def config_with(header: dict[str, Any], **values: Any) -> dict[str, Any]:
-    config = {**json.loads(header["__metadata__"]["config"]), **values}
-    metadata = {**header["__metadata__"], "config": json.dumps(config)}
-    return {**header, "__metadata__": metadata}
 
 
 def changed(header: dict[str, Any], name: str, **values: Any) -> dict[str, Any]:

@@ -4,7 +4,6 @@ import pytest
 import torch
 from variant_tools import VARIANTS, model_of, some_ids
 
-from transformer.interpretability.ablation import replacements, token_losses
 from transformer.interpretability.attribution import logit_contributions, residual_writes
 from transformer.interpretability.copying_heads import copying_scores
 from transformer.interpretability.hooks import record, tap_names

@@ -103,7 +103,7 @@ def explanations(text: str) -> dict[str, str]:
             flags[flag] = said.strip()
         elif line.startswith(" ") and flag:
             flags[flag] += " " + line.strip()
-        else:
+        elif not line.rstrip().endswith("}"):  # else the end of a long list of choices
             flag = None
     return {
         flag: re.sub(r"\((default|required).*", "", said).strip() for flag, said in flags.items()

@@ -9,17 +9,20 @@ Three differences from GPT-2 are expressed in the weights:
 and two in its configuration: our GELU is the exact one instead of the tanh approximation, and
 our dropout never acts on attention weights. A GPT-2 "Conv1D" is a Linear with its weight
 transposed.
+
+Models of the ladder fit too as long as their blocks are built like GPT-2's: learned positions,
+other neurons without a gate, a table of its own for the output, no biases or gains (written as
+zeros and ones). Rotation, RMS norm and all that was added to attention have no place in it.
 """
 
 import json
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from transformer.block import LAYER_NORM_EPS
 from transformer.config import ModelConfig, Variant
 from transformer.errors import UserError
 from transformer.machine.files import whole_folder
@@ -27,6 +30,7 @@ from transformer.machine.saved_values import read_saved
 from transformer.model import DecoderOnlyTransformer
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+NEURONS = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu2": "relu2"}  # gelu is the exact one
 LAYERS = {
     "attention_norm": "ln_1",
     "attention.qkv_projection": "attn.c_attn",
@@ -48,8 +52,8 @@ def gpt2_config(config: ModelConfig, end_of_text: int) -> dict[str, Any]:
         "n_layer": config.n_layers,
         "n_head": config.n_heads,
         "n_inner": config.d_ff,
-        "activation_function": "gelu",  # the exact one
-        "layer_norm_epsilon": LAYER_NORM_EPS,
+        "activation_function": NEURONS[config.variant.feed_forward],
+        "layer_norm_epsilon": config.variant.norm_eps,
         "resid_pdrop": config.dropout,
         "embd_pdrop": config.dropout,
         "attn_pdrop": 0.0,
@@ -61,21 +65,23 @@ def gpt2_config(config: ModelConfig, end_of_text: int) -> dict[str, Any]:
 
 def gpt2_weights(model: DecoderOnlyTransformer) -> dict[str, Tensor]:
     """The weights under GPT-2's names, in GPT-2's layout."""
-    table = model.token_embedding.weight.detach()  # (V, D)
+    T, D = model.config.max_seq_len, model.config.d_model
+    table = model.token_embedding.weight  # (V, D)
     weights = {
         "transformer.wte.weight": table * model.config.embedding_scale,
-        "transformer.wpe.weight": model.positions.table,
-        "transformer.ln_f.weight": model.final_norm.weight,
-        "transformer.ln_f.bias": model.final_norm.bias,
-        "lm_head.weight": table,
+        "transformer.wpe.weight": model.positions(table.new_zeros(1, T, D), slice(T))[0],
+        "lm_head.weight": dict(model.output.named_parameters()).get("weight", table),
     }
-    for index, block in enumerate(model.blocks):
-        for ours, theirs in LAYERS.items():
-            layer = block.get_submodule(ours)
-            weight = layer.get_parameter("weight")
-            name = f"transformer.h.{index}.{theirs}"
-            weights[f"{name}.weight"] = weight.T if weight.dim() == 2 else weight
-            weights[f"{name}.bias"] = layer.get_parameter("bias")
+    places = {"final_norm": "transformer.ln_f"} | {
+        f"blocks.{i}.{ours}": f"transformer.h.{i}.{theirs}"
+        for i in range(model.config.n_layers)
+        for ours, theirs in LAYERS.items()
+    }
+    for ours, theirs in places.items():
+        layer = dict(model.get_submodule(ours).named_parameters())
+        gain = layer.get("weight", torch.ones(D))  # (D,) of a norm, else (out, in)
+        weights[f"{theirs}.weight"] = gain.T if gain.dim() == 2 else gain
+        weights[f"{theirs}.bias"] = layer.get("bias", torch.zeros(len(gain)))
     return {name: tensor.detach().clone().contiguous() for name, tensor in weights.items()}
 
 
@@ -86,27 +92,34 @@ def export_gpt2(model: DecoderOnlyTransformer, end_of_text: int, folder: Path) -
         UserError: the folder holds something else, or cannot be written.
     """
     check_target(folder)
-    check_classic(model.config, "GPT-2's form")
+    check_gpt2(model.config)
     config = json.dumps(gpt2_config(model.config, end_of_text), indent=2)
     with whole_folder(folder) as unfinished:
         (unfinished / CONFIG).write_text(config + "\n", encoding="utf-8")
         save_file(gpt2_weights(model), unfinished / WEIGHTS, metadata={"format": "pt"})
 
 
-def check_classic(config: ModelConfig, what: str) -> None:
+def check_gpt2(config: ModelConfig) -> None:
     """
     Raises:
-        UserError: `what` has no equal for this variant; names the fields.
+        UserError: GPT-2's form has no equal for this variant; names the fields.
     """
-    classic = Variant()
-    differing = [
-        f"{field.name}={getattr(config.variant, field.name)}"
-        for field in fields(Variant)
-        if field.name not in ("position_scale", "embedding_scale")  # go into the weights
-        and getattr(config.variant, field.name) != getattr(classic, field.name)
-    ]
+    variant = config.variant
+    plain = Variant()
+    wrong = {
+        "positions": variant.positions == "rotary",
+        "feed_forward": variant.feed_forward not in NEURONS,
+        "n_kv_heads": config.n_kv_heads != config.n_heads,
+        "head_size": config.head_size * config.n_heads != config.d_model,
+    }
+    for name in (
+        *("embedding_norm", "norm", "qk_norm", "window"),
+        *("value_embeddings", "input_skip", "logit_softcap"),
+    ):
+        wrong[name] = getattr(variant, name) != getattr(plain, name)
+    differing = [f"{name}={getattr(variant, name)}" for name in wrong if wrong[name]]
     if differing:
-        raise UserError(f"{what} has no equal for this model's {', '.join(differing)}")
+        raise UserError(f"GPT-2's form has no equal for this model's {', '.join(differing)}")
 
 
 def check_target(folder: Path) -> None:

@@ -141,7 +141,7 @@ REASONS = (
         r"input length (\d+) did not match expected argument count (\d+).*",
         r"takes \2 values, not \1",
     ),
-    (r"^\w+: (?=--)|\.$", ""),  # a part of the configuration, where the message names the flag
+    (r"^\w+: (?=--)|^Flags: |\.$", ""),  # a part of the configuration: the message names the flag
 )
 """How tyro and Python say it, and how it is said here."""
 

@@ -83,6 +83,9 @@ class RungFlags:
 class LadderFlags(Variant, RungFlags):
     """How the model differs from that of 2017."""
 
+    def __post_init__(self) -> None:
+        """Checked with all others, in `TrainingConfig`."""
+
 
 @dataclass(frozen=True)
 class LearningFlags:
@@ -160,7 +163,7 @@ class TrainingConfig(MachineFlags, RecordFlags, LearningFlags, LadderFlags, Mode
 
     def __post_init__(self) -> None:
         check_bounds(self)
-        super().__post_init__()  # of Variant
+        self.group(Variant)  # checks itself
         check_seed(self.seed)
         for name in ("learning_rate", "matrix_learning_rate", "max_grad_norm"):
             if not getattr(self, name) > 0.0:

@@ -136,7 +136,7 @@ def test_a_run_extended_after_its_end_stays_at_the_lowest_rate() -> None:
         ((*FLAGS, "--positions", "rotary", "--n-heads", "16"), "head_size must be even, but is 1"),
         ((*FLAGS, "--n-kv-heads", "3"), "n_heads must be divisible by n_kv_heads"),
         ((*FLAGS, "--rung", "2027"), "invalid choice '2027' for argument '--rung'"),
-        ((*FLAGS, "--rung", "all", "--qk-scale", "nan"), "^qk_scale must be a finite number"),
+        ((*FLAGS, "--rung", "all", "--qk-scale", "nan"), "--qk-scale must be a finite number"),
         (("--resume",), "there is no run in runs yet"),
         (("--resume", "nowhere"), "--resume nowhere: no run and no checkpoint there"),
     ],

@@ -132,3 +132,18 @@ def test_a_classic_model_is_built_from_the_flat_files_and_starts_the_same() -> N
     plain = DecoderOnlyTransformer(config).state_dict()
     assert built.keys() == plain.keys()
     assert all(torch.equal(built[key], plain[key]) for key in built)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["learned", "swiglu", "window", "all, and the sides"])
+def test_it_compiles_to_one_graph_with_the_same_gradients(name: str) -> None:
+    model, ids = model_of(name, dtype=torch.float32), some_ids()
+    targets = ids.roll(-1, 1)
+    compiled = torch.compile(model.hidden_states, dynamic=False, fullgraph=True)
+    gradients = []
+    for states in (model.hidden_states, compiled):
+        model.zero_grad()
+        model.hidden_loss(states(ids), targets).backward()
+        gradients.append({n: p.grad.clone() for n, p in model.named_parameters()})
+    for parameter, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][parameter], gradient, msg=parameter)

@@ -18,7 +18,7 @@ from variant_tools import VARIANTS, model_of
 
 from transformer.config import Variant
 from transformer.model import DecoderOnlyTransformer
-from transformer.runs.model_file import tensor_shapes, write_model_file
+from transformer.runs.model_file import LoadedModel, tensor_shapes, write_model_file
 
 TOKENIZER = small_tokenizer()
 SIZES = {"vocab_size": TOKENIZER.vocab_size, "max_seq_len": 32}
@@ -179,6 +179,7 @@ SENTENCES = [
     ("qk plain", "dot", "brought to a fixed size (QK-norm) and turned"),
     ("grouped", "dot", "Each key is shared by 2 heads"),
     ("window", "dot", "sees the last 3 positions only"),
+    ("window", "head", "itself and the 2 before it"),
     ("swiglu", "curve", "This model has SwiGLU"),
     ("relu2", "curve", "This model's curve is ReLU², not GELU"),
     ("skip", "shares", "learned mixture of the stream and the embedding"),
@@ -196,6 +197,27 @@ def test_a_figure_says_where_the_model_is_another(
     assert said not in page.run("() => window.ofTheShipped")[slot]
     map_is_shown = page.page.is_visible('[data-slot="positions"] .heat-map')
     assert map_is_shown == (model_of(name).config.variant.positions != "rotary")
+
+
+def test_every_figure_runs_a_model_of_another_kind(
+    open_page: Any, shipped: LoadedModel, tmp_path: Path
+) -> None:
+    """A tour with the whole stack, the cache and patching: nothing is empty, nothing goes wrong."""
+    page, path = open_page(), tmp_path / "all.safetensors"
+    model = model_of("all", dtype=torch.float32, vocab_size=1024, max_seq_len=144)
+    write_model_file(path, model, shipped.tokenizer, step=1)
+    assert "is loaded" in choose(page.load("#your_model"), path)
+    page.settle()
+    page.page.get_by_role("button", name="Write 24 tokens both ways").click()
+    page.page.get_by_role("button", name="Patch every block and position").click()
+    page.page.wait_for_function(
+        """() => /Patching everything recovers 1.000, patching nothing -?0.000/.test(
+            document.querySelector('#inside [data-slot="patching"]').textContent)"""
+    )
+    cache = '#generation [data-slot="cache"]'
+    page.page.wait_for_function(f"() => document.querySelectorAll('{cache} .chip').length >= 4")
+    assert float(page.page.get_attribute(cache, "data-difference")) < 1e-4
+    assert page.all_problems() == []
 
 
 def test_without_positions_no_kind_of_them_is_left(page: OpenPage, folder: Path) -> None:

@@ -128,6 +128,23 @@ def test_shapes_are_those_of_the_module(page: OpenPage, model: DecoderOnlyTransf
     assert page.run(script, asdict(model.config)) == tensor_shapes(model.config)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_files_of_a_variant(
+    page: OpenPage, tmp_path: Path, dtype: torch.dtype
+) -> None:
+    """Single numbers, tables and gains in 16 bits; the computation is in 32."""
+    half = model_of("all, and the sides", dtype=dtype, **SIZES)
+    path = tmp_path / f"{dtype}.safetensors"
+    write_model_file(path, half, TOKENIZER, step=1)
+    assert "is loaded" in choose(page, path)
+    rounded = model_of("all, and the sides", dtype=torch.float32, **SIZES)
+    rounded.load_state_dict(half.float().state_dict())
+    with torch.no_grad():
+        expected = rounded(torch.tensor([IDS]))[0, -1].numpy()
+    script = "(ids) => Array.from(Page.state.model.forward(ids, { logits: 'last' }))"
+    assert np.abs(np.array(page.run(script, IDS)) - expected).max() <= 1e-4
+
+
 def test_gradients_of_capped_logits_equal_pytorch(page: OpenPage, folder: Path) -> None:
     """The cap's slope belongs to the gradient of the output's table."""
     model = show(page, "all", folder)
@@ -179,6 +196,8 @@ SENTENCES = [
     ("qk plain", "dot", "brought to a fixed size (QK-norm) and turned"),
     ("grouped", "dot", "Each key is shared by 2 heads"),
     ("window", "dot", "sees the last 3 positions only"),
+    ("window", "row-weights", "of at most 1.58 bits"),  # log₂ 3
+    ("window", "head", "equal attention to all would give each 33.3 %"),
     ("window", "head", "itself and the 2 before it"),
     ("swiglu", "curve", "This model has SwiGLU"),
     ("relu2", "curve", "This model's curve is ReLU², not GELU"),

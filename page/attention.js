@@ -98,7 +98,7 @@
       if (cache) [keys, values] = cache.append(this.index, keys, values, T); // (H, S, K)
       let heads = this.attend(queries, keys, values, pass);
       heads = pass.tap(`${this.name}.heads`, heads, [H, T, K]); // (H, T, K)
-      const joined = joinHeads(heads, T, H, K); // (T, D)
+      const joined = joinHeads(heads, T, H, K); // (T, H · K)
       return pass.tap(`${this.name}.output`, this.outputProjection(joined, T), [T, D]);
     }
 
@@ -113,6 +113,7 @@
       return this.tapAll(split, pass);
     }
 
+    /** Shows each to the tap; there may be fewer heads of keys and values than of queries. */
     tapAll(split, { T, K, tap }) {
       return ["queries", "keys", "values"].map((kind, which) =>
         tap(`${this.name}.${kind}`, split[which], [split[which].length / (T * K), T, K]));

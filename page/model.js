@@ -160,7 +160,8 @@
      *  logits   "all", "last" (1, V) or "none" */
     forward(ids, { cache = null, tap = null, lesson = {}, logits = "all" } = {}) {
       const pass = this.startPass(ids, cache, tap, lesson);
-      let x = (pass.embedded = this.embed(ids, pass)); // (T, D)
+      let x = this.embed(ids, pass); // (T, D)
+      pass.embedded = x; // for variants; classic blocks ignore it
       for (const block of this.blocks) x = block.forward(x, pass); // (T, D)
       if (cache) cache.length += ids.length;
       x = pass.tap("final_norm", this.finalNorm(x, pass), [pass.T, pass.D]); // (T, D)

@@ -45,10 +45,11 @@
     const z = inputs(state), low = Math.min(-3, ...z), high = Math.max(3, ...z);
     const { name, at } = state.model.blocks[local.layer].feedForward.curve;
     const line = Array.from({ length: 81 }, (_, i) => low + ((high - low) * i) / 80).map((v) => [v, at(v)]);
+    const heights = [...line.map(([, y]) => y), ...activations]; // of the dots too, which may be off the curve
     const gated = state.model.config.variant.feed_forward === "swiglu";
     Page.linePlot(slots.curve, {
       label: `Neurons on the ${name} curve`, x: "input z", y: gated ? `${name}(z) · u` : `${name}(z)`, height: 240,
-      series: [{ name, points: line, hue: "neutral" }],
+      yMin: Math.min(...heights), yMax: Math.max(...heights), series: [{ name, points: line, hue: "neutral" }],
       points: Array.from(z, (v, i) => ({ x: v, y: activations[i], hue: "feed-forward" })),
     });
     const firing = z.filter((v) => v > 0).length, strong = activations.filter((a) => a > 0.5).length;

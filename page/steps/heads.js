@@ -66,9 +66,10 @@
         : `${shown[t]} (${t}) looks at ${shown[s]} (${s}): ${Page.percent(weights[t * T + s])}`),
       onSelect: (t) => state.pin(t), selected: null,
     });
-    const row = Page.headRow(state, "weights", local, state.pinned), top = Page.largest(row, 1)[0];
+    const row = Page.headRow(state, "weights", local, state.pinned), top = Page.largest(row, 1)[0], { window } = state.model.config.variant;
     Page.readout(slots.head, `Block ${layer}, head ${head}: the pinned ${shown[state.pinned]} (position ${state.pinned}) looks most at `
-      + `${shown[top]} (position ${top}), with weight ${Page.percent(row[top])}; equal attention to all would give each ${Page.percent(1 / (row.length - first(state.pinned)))}.`);
+      + `${shown[top]} (position ${top}), with weight ${Page.percent(row[top])}; equal attention to all would give each ${Page.percent(1 / (row.length - first(state.pinned)))}.`
+      + (window ? ` In this model a position may look at itself and the ${window - 1} before it: what is further back is masked, too.` : ""));
   }
 
   /** Other last tokens: the likeliest ones in that place, other than the one that is there. */

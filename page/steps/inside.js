@@ -86,7 +86,11 @@
     figure.scoresBox.dataset.best = best.score;
     readout(figure.scoresBox, `Over ${where} (${scores.count} copied tokens): the best is ${name(best.layer, best.head)} with `
       + `${best.score.toFixed(3)}. An ideal induction head has 1; a head that pays equal attention to all places has about `
-      + `${scores.chance.toFixed(3)}. Press a cell to look at another head.`);
+      + `${scores.chance.toFixed(3)}. Press a cell to look at another head.${outOfReach(figure.state.model.config)}`);
+  }
+
+  function outOfReach({ variant: { window } }) {
+    return window ? ` In this model a head sees the last ${window} positions only, and scores 0 where the first singing is further back.` : "";
   }
 
   /** The chosen story, through the model once: its attention and its copied tokens. */

@@ -18,7 +18,7 @@ from variant_tools import VARIANTS, model_of
 
 from transformer.config import Variant
 from transformer.model import DecoderOnlyTransformer
-from transformer.runs.model_file import tensor_shapes, write_model_file
+from transformer.runs.model_file import LoadedModel, tensor_shapes, write_model_file
 
 TOKENIZER = small_tokenizer()
 SIZES = {"vocab_size": TOKENIZER.vocab_size, "max_seq_len": 32}
@@ -128,6 +128,23 @@ def test_shapes_are_those_of_the_module(page: OpenPage, model: DecoderOnlyTransf
     assert page.run(script, asdict(model.config)) == tensor_shapes(model.config)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_files_of_a_variant(
+    page: OpenPage, tmp_path: Path, dtype: torch.dtype
+) -> None:
+    """Single numbers, tables and gains in 16 bits; the computation is in 32."""
+    half = model_of("all, and the sides", dtype=dtype, **SIZES)
+    path = tmp_path / f"{dtype}.safetensors"
+    write_model_file(path, half, TOKENIZER, step=1)
+    assert "is loaded" in choose(page, path)
+    rounded = model_of("all, and the sides", dtype=torch.float32, **SIZES)
+    rounded.load_state_dict(half.float().state_dict())
+    with torch.no_grad():
+        expected = rounded(torch.tensor([IDS]))[0, -1].numpy()
+    script = "(ids) => Array.from(Page.state.model.forward(ids, { logits: 'last' }))"
+    assert np.abs(np.array(page.run(script, IDS)) - expected).max() <= 1e-4
+
+
 def test_gradients_of_capped_logits_equal_pytorch(page: OpenPage, folder: Path) -> None:
     """The cap's slope belongs to the gradient of the output's table."""
     model = show(page, "all", folder)
@@ -179,6 +196,9 @@ SENTENCES = [
     ("qk plain", "dot", "brought to a fixed size (QK-norm) and turned"),
     ("grouped", "dot", "Each key is shared by 2 heads"),
     ("window", "dot", "sees the last 3 positions only"),
+    ("window", "row-weights", "of at most 1.58 bits"),  # log₂ 3
+    ("window", "head", "equal attention to all would give each 33.3 %"),
+    ("window", "head", "itself and the 2 before it"),
     ("swiglu", "curve", "This model has SwiGLU"),
     ("relu2", "curve", "This model's curve is ReLU², not GELU"),
     ("skip", "shares", "learned mixture of the stream and the embedding"),
@@ -196,6 +216,27 @@ def test_a_figure_says_where_the_model_is_another(
     assert said not in page.run("() => window.ofTheShipped")[slot]
     map_is_shown = page.page.is_visible('[data-slot="positions"] .heat-map')
     assert map_is_shown == (model_of(name).config.variant.positions != "rotary")
+
+
+def test_every_figure_runs_a_model_of_another_kind(
+    open_page: Any, shipped: LoadedModel, tmp_path: Path
+) -> None:
+    """A tour with the whole stack, the cache and patching: nothing is empty, nothing goes wrong."""
+    page, path = open_page(), tmp_path / "all.safetensors"
+    model = model_of("all", dtype=torch.float32, vocab_size=1024, max_seq_len=144)
+    write_model_file(path, model, shipped.tokenizer, step=1)
+    assert "is loaded" in choose(page.load("#your_model"), path)
+    page.settle()
+    page.page.get_by_role("button", name="Write 24 tokens both ways").click()
+    page.page.get_by_role("button", name="Patch every block and position").click()
+    page.page.wait_for_function(
+        """() => /Patching everything recovers 1.000, patching nothing -?0.000/.test(
+            document.querySelector('#inside [data-slot="patching"]').textContent)"""
+    )
+    cache = '#generation [data-slot="cache"]'
+    page.page.wait_for_function(f"() => document.querySelectorAll('{cache} .chip').length >= 4")
+    assert float(page.page.get_attribute(cache, "data-difference")) < 1e-4
+    assert page.all_problems() == []
 
 
 def test_without_positions_no_kind_of_them_is_left(page: OpenPage, folder: Path) -> None:

@@ -6,6 +6,7 @@ import onnxruntime
 import pytest
 import torch
 from transformers import GPT2LMHeadModel
+from variant_tools import VARIANTS, model_of
 
 from transformer.config import ModelConfig
 from transformer.generation import generate
@@ -13,6 +14,7 @@ from transformer.model import DecoderOnlyTransformer
 from transformer.sharing.hugging_face import export_gpt2
 from transformer.sharing.onnx import export_onnx
 
+WHOLE = "all, and the sides"  # the variant with most changes: the one that is tested every time
 CONFIG = ModelConfig(61, d_model=32, n_heads=4, n_layers=3, d_ff=64, max_seq_len=16)
 
 
@@ -35,17 +37,17 @@ def test_transformers_computes_our_logits(model: DecoderOnlyTransformer, tmp_pat
     assert torch.equal(written, generate(model, ids[:, :4], 12, temperature=0.0))
 
 
-@pytest.mark.slow
 @torch.no_grad()
-def test_onnxruntime_computes_our_logits_chunk_by_chunk(
-    model: DecoderOnlyTransformer, tmp_path: Path
-) -> None:
-    export_onnx(model, tmp_path / "model.onnx")
-    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
-    for batch, chunks in ((1, [16]), (3, [5, 1, 1, 4, 5])):
-        ids = torch.randint(61, (batch, 16))
+def assert_onnx_gives_our_logits(model: DecoderOnlyTransformer, path: Path) -> None:
+    """In one piece, and in chunks of which each gets what the ones before it left."""
+    export_onnx(model, path)
+    session = onnxruntime.InferenceSession(str(path))
+    config = model.config
+    heads, K = config.n_kv_heads, config.head_size
+    for batch, chunks in ((1, [16]), (3, [5, 1, 1, 4, 5]), (2, [1, 15])):
+        ids = torch.randint(config.vocab_size, (batch, 16))
         expected = model(ids)
-        keys = values = torch.zeros(3, batch, 4, 0, 8).numpy()
+        keys = values = torch.zeros(config.n_layers, batch, heads, 0, K).numpy()
         done = 0
         for size in chunks:
             chunk = ids[:, done : done + size]
@@ -55,4 +57,21 @@ def test_onnxruntime_computes_our_logits_chunk_by_chunk(
                 torch.from_numpy(logits), expected[:, done : done + size], rtol=0, atol=1e-4
             )
             done += size
-        assert keys.shape == values.shape == (3, batch, 4, 16, 8)
+        assert keys.shape == values.shape == (config.n_layers, batch, heads, 16, K)
+
+
+@pytest.mark.slow
+def test_onnxruntime_computes_our_logits_chunk_by_chunk(
+    model: DecoderOnlyTransformer, tmp_path: Path
+) -> None:
+    assert_onnx_gives_our_logits(model, tmp_path / "model.onnx")
+
+
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS if name != WHOLE]
+
+
+@pytest.mark.parametrize("name", [WHOLE, *SLOW])
+def test_onnxruntime_computes_every_variant(name: str, tmp_path: Path) -> None:
+    """Rotary and learned positions and the window need the places that follow the past ones."""
+    model = model_of(name, dtype=torch.float32, max_seq_len=16)
+    assert_onnx_gives_our_logits(model, tmp_path / "model.onnx")

@@ -3,6 +3,8 @@
     ids (B, T), past_keys and past_values (n_layers, B, H, P, K)
         ─▶ logits (B, T, V), keys and values (n_layers, B, H, P + T, K)
 
+(H is n_kv_heads where a variant has fewer heads of keys and values; all variants can be exported.)
+
 A graph has no memory: the caller passes in the P positions that a KVCache would keep, and gets
 back P + T. P = 0 starts a text. B, T and P may differ from call to call, with P + T at most
 max_seq_len.

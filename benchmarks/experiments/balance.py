@@ -44,6 +44,7 @@ class Settings:
     d_model: int = 128
     n_layers: int = 4
     steps: int = 400
+    accumulation_steps: int = 1
     learning_rate: float = 3e-3
     seed: int = 0
     token_size: float = 1.0
@@ -94,12 +95,13 @@ def train(settings: Settings) -> dict[str, object]:
     loss_module = LossModule(model, bf16=machine.bf16, compiled=machine.compiled)
     optimizer = adamw(model, settings.learning_rate, config.weight_decay)
     schedule = make_schedule(settings.learning_rate, settings.steps, config.warmup)
-    accumulator = GradientAccumulator(loss_module, optimizer, 1)
+    N = settings.accumulation_steps
+    accumulator = GradientAccumulator(loss_module, optimizer, N)
     losses, began = {}, time.monotonic()
-    batches = islice(source.train_batches(batch_size=config.batch_size), settings.steps)
-    for step, batch in enumerate(batches, start=1):
+    batches = source.train_batches(batch_size=config.batch_size)
+    for step in range(1, settings.steps + 1):
         prepare(optimizer, step, schedule(step))
-        accumulator.step([(batch.inputs, batch.targets)])
+        accumulator.step([(batch.inputs, batch.targets) for batch in islice(batches, N)])
         if step * VALIDATIONS % settings.steps == 0:
             device = torch.device("cpu")
             losses[step] = validation_loss(loss_module, source, config.batch_size, device, SINGLE)

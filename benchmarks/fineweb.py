@@ -28,6 +28,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+
 from benchmarks.side_by_side import interleave, print_ratios, ratio
 from tests.local_hub import LocalHub
 

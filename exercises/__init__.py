@@ -1,0 +1,15 @@
+"""Write it yourself: every component as an exercise with a judge. See commands/exercise.py.
+
+| Where | What |
+|---|---|
+| `contents.py` | the list of the exercises, in reading order |
+| `NAME/` | one exercise: solution, judge, hints |
+| `judging/` | what all judges share |
+| `judging/check.py` | how a result is compared, and a mistake named |
+| `judging/guard.py` | what is watched while a learner's code runs |
+| `judging/inside.py` | a learner's part inside the whole model |
+| `judging/judge.py` | one file against its judge, stage by stage |
+| `judging/process.py` | the same in a process of its own, with a limit |
+| `judging/skeleton.py` | the file that a learner starts from |
+| `judging/notebook.py` | what a learner has done: verdicts and hints |
+"""

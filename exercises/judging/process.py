@@ -1,0 +1,48 @@
+"""Judging in a process of its own: what a learner's code does stays there, and it may not end.
+
+The processes come from a server that has imported PyTorch already, so that a verdict takes as long
+as the judge, not as long as an import.
+"""
+
+import multiprocessing
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from exercises.contents import EXERCISES
+from exercises.judging.check import Failure
+from exercises.judging.judge import Verdict, judge
+
+LIMIT = 20.0  # seconds
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["exercises.judging.judge", "exercises.judging.inside"])
+
+
+def judged(name: str, path: Path, limit: float = LIMIT) -> Verdict:
+    """The verdict on a file; one whose code does not end is stopped after `limit` seconds."""
+    receiver, sender = CONTEXT.Pipe(duplex=False)
+    process = CONTEXT.Process(target=_child, args=(name, path, sender), daemon=True)
+    process.start()
+    sender.close()
+    try:
+        if receiver.poll(limit):
+            return Verdict.from_json(receiver.recv())
+        mistake = f"after {limit:.0f} seconds it was not done: is there a loop without an end?"
+    except EOFError:
+        mistake = "its process ended without a verdict"
+    finally:
+        process.kill()
+        process.join()
+        receiver.close()
+    failure = Failure("running", path.name, "nothing", "a value", mistake)
+    return Verdict(False, failure)
+
+
+def _child(name: str, path: Path, sender: Connection) -> None:
+    import sys
+
+    import torch
+
+    sys.dont_write_bytecode = True
+    torch.set_num_threads(1)
+    sender.send(judge(EXERCISES[name], path).to_json())
+    sender.close()

@@ -78,7 +78,6 @@ from transformer.machine.interruptions import readable_errors
 from transformer.runs.samples import sample_text
 from transformer.terminal.command_line import INTERRUPTED, run_guarded
 from transformer.terminal.text_stream import harmless
-from transformer.training.optimizer import make_optimizer
 from transformer.training.resume import begin
 from transformer.training.scheduler import make_schedule
 from transformer.training.start import Run, initial_model, opened_run
@@ -105,8 +104,9 @@ def build_trainer(run: Run) -> Trainer:
     # Text becomes token ids, ids become batches: inputs (B, T), and the same one token later.
     source = run.open_data()
 
-    # Random weights. They depend on --seed alone, so that a run can be repeated.
-    model = initial_model(config, source.tokenizer.vocab_size)
+    # Random weights. They depend on --seed alone, so that a run can be repeated. (`run.mine`: parts
+    # that you have written yourself, with --mine; usually none.)
+    model = initial_model(config, source.tokenizer.vocab_size, run.mine)
 
     # Calling this with inputs and targets gives the loss. Inside is the model: on its device,
     # compiled if that works here, and exchanging gradients if several processes train it.
@@ -114,10 +114,10 @@ def build_trainer(run: Run) -> Trainer:
 
     # AdamW turns gradients into steps (or Muon does). The schedule says how large: up during the
     # warm-up, then slowly down. It needs to know where the end is.
-    optimizer = make_optimizer(model, config)
+    optimizer = run.mine.optimizer(model, config)
     plan = run.plan(source)
     rates = (config.learning_rate, plan.schedule_steps, config.warmup, config.schedule)
-    schedule = make_schedule(*rates)
+    schedule = run.mine.schedule(make_schedule(*rates))
 
     # The loop, and what happens between its steps: training/trainer.py.
     return Trainer(run, plan, source, model, loss_module, optimizer, schedule)

@@ -11,5 +11,5 @@
 | `judging/judge.py` | one file against its judge, stage by stage |
 | `judging/process.py` | the same in a process of its own, with a limit |
 | `judging/skeleton.py` | the file that a learner starts from |
-| `judging/notebook.py` | what a learner has done: verdicts and hints |
+| `judging/show.py` | what the learner sees of it |
 """

@@ -132,7 +132,7 @@ def _explain(error: BaseException, stage: str, path: Path) -> Failure:
         mistake = "the code ended the program instead of returning a value"
     else:
         mistake = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
-    return Failure(stage, given, type(error).__name__, "a value", mistake)
+    return Failure(stage, given, "", "", mistake)
 
 
 def _time(

@@ -20,7 +20,7 @@ CONTEXT.set_forkserver_preload(["exercises.judging.judge", "exercises.judging.in
 def judged(name: str, path: Path, limit: float = LIMIT) -> Verdict:
     """The verdict on a file; one whose code does not end is stopped after `limit` seconds."""
     receiver, sender = CONTEXT.Pipe(duplex=False)
-    process = CONTEXT.Process(target=_child, args=(name, path, sender), daemon=True)
+    process = CONTEXT.Process(target=_child, args=(name, path.resolve(), sender), daemon=True)
     process.start()
     sender.close()
     try:
@@ -33,7 +33,7 @@ def judged(name: str, path: Path, limit: float = LIMIT) -> Verdict:
         process.kill()
         process.join()
         receiver.close()
-    failure = Failure("running", path.name, "nothing", "a value", mistake)
+    failure = Failure("running", path.name, "", "", mistake)
     return Verdict(False, failure)
 
 

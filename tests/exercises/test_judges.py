@@ -48,7 +48,7 @@ def test_a_planted_bug_is_named(
     assert found.failure is not None
     assert message in found.failure.mistake, found.failure
     assert found.failure.given
-    assert found.failure.came != found.failure.expected
+    assert found.failure.came != found.failure.expected or not found.failure.came
 
 
 @pytest.mark.parametrize(("name", "index"), RIGHT)

@@ -20,6 +20,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -136,9 +137,10 @@ def _like(place: Tensor, saved: Tensor) -> Tensor:
 class Checkpoints:
     """The checkpoint folders of one run."""
 
-    def __init__(self, run: Path, keep: int = 2) -> None:
+    def __init__(self, run: Path, keep: int = 2, yours: Mapping[str, str] | None = None) -> None:
         self.run = run
         self.keep = keep
+        self.yours = yours  # parts that a learner wrote
 
     def folder(self, step: int) -> Path:
         return self.run / f"checkpoint-{step:08d}"
@@ -160,7 +162,8 @@ class Checkpoints:
         final = self.folder(step)
         try:
             with whole_folder(final, snapshot.size) as unfinished:
-                save_model(unfinished / MODEL, model, tokenizer, step, snapshot.weights)
+                weights = snapshot.weights
+                save_model(unfinished / MODEL, model, tokenizer, step, weights, self.yours)
                 save_file(snapshot.moments, unfinished / MOMENTS)
                 hashes = {name: hash_file(unfinished / name) for name in (MODEL, MOMENTS)}
                 whole = json.dumps({"version": 1, **state, "sha256": hashes}, indent=2)

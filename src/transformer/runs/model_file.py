@@ -73,12 +73,13 @@ def save_model(
     tokenizer: Tokenizer | None,
     step: int,
     weights: Mapping[str, Tensor] | None = None,
+    yours: Mapping[str, str] | None = None,
 ) -> None:
     """Write the model into a file that nobody reads yet; otherwise use `write_model_file`.
 
     `weights` replaces `model.state_dict()` where the model's own are spread over several
-    processes. Without a tokenizer the file is only a model, which `read_model` reads and the
-    commands refuse.
+    processes. `yours`: which parts a learner wrote, and the SHA-256 of each file. Without a
+    tokenizer the file is only a model, which `read_model` reads and the commands refuse.
     """
     weights = model.state_dict() if weights is None else weights
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
@@ -90,6 +91,8 @@ def save_model(
     }
     if tokenizer is not None:
         metadata["tokenizer"] = json.dumps(tokenizer.to_metadata())
+    if yours:
+        metadata["yours"] = json.dumps(dict(yours))
     metadata["sha256"] = tensors_hash(tensors)
     save_file(tensors, path, metadata)
 

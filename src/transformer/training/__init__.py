@@ -12,6 +12,8 @@
 | `trainer.py` | What happens from step to step? |
 | `optimizer.py` | How do gradients move the weights? |
 | `scheduler.py` | How large is the learning rate at each step? |
+| `mine.py` | How does what a learner wrote become a part of training? |
+| `mine_folder.py` | Which of a learner's files have been judged, and which train? |
 | `parallel.py` | How do several processes train one model? |
 
 Gradient accumulation and the reading of curves are one folder up: training_utils.py.

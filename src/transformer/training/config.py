@@ -72,6 +72,16 @@ class ModelFlags:
 
 
 @dataclass(frozen=True)
+class YourFlags:
+    """Parts that you have written (commands/exercise.py)."""
+
+    mine: Path | None = None
+    """A folder with your own parts, such as attention.py: they train in the place of ours."""
+    unjudged: bool = False
+    """Also what has not passed its judge."""
+
+
+@dataclass(frozen=True)
 class RungFlags:
     """Where on the ladder training begins."""
 
@@ -151,7 +161,9 @@ class MachineFlags:
 
 
 @dataclass(frozen=True)
-class TrainingConfig(MachineFlags, RecordFlags, LearningFlags, LadderFlags, ModelFlags, DataFlags):
+class TrainingConfig(
+    MachineFlags, RecordFlags, LearningFlags, YourFlags, LadderFlags, ModelFlags, DataFlags
+):
     """What to train, on what, for how long, and how. (Python takes the fields of the last base
     first.)
 

@@ -26,6 +26,7 @@ from transformer.training.config import (
     ModelFlags,
     RecordFlags,
     TrainingConfig,
+    YourFlags,
     config_from_json,
     on_rung,
     preset,
@@ -34,7 +35,7 @@ from transformer.training.config import (
 MAY_CHANGE = {
     *("device", "mps", "workers", "cache_dir", "hub_endpoint", "max_cached_shards", "text"),
     *("eval_every", "checkpoint_every", "keep", "patience", "epochs", "steps"),
-    *("parallel", "tensorboard"),
+    *("parallel", "tensorboard", "mine"),
 }
 """What a resumed run may be told again; everything else would make it another run."""
 
@@ -72,6 +73,7 @@ class Flags:
     data: DataFlags = field(default_factory=DataFlags)
     model: ModelFlags = field(default_factory=ModelFlags)
     ladder: LadderFlags = field(default_factory=LadderFlags)
+    yours: YourFlags = field(default_factory=YourFlags)
     training: LearningFlags = field(default_factory=LearningFlags)
     record: RecordFlags = field(default_factory=RecordFlags)
     machine: MachineFlags = field(default_factory=MachineFlags)
@@ -86,6 +88,7 @@ class Flags:
             data=config.group(DataFlags),
             model=config.group(ModelFlags),
             ladder=config.group(LadderFlags),
+            yours=config.group(YourFlags),
             training=config.group(LearningFlags),
             record=config.group(RecordFlags),
             machine=config.group(MachineFlags),
@@ -98,7 +101,7 @@ class Flags:
         Raises:
             UserError: a value is impossible, or two contradict each other.
         """
-        model = (self.model, self.ladder)
+        model = (self.model, self.ladder, self.yours)
         groups = (self.data, *model, self.training, self.record, self.machine)
         return TrainingConfig(**{name: v for group in groups for name, v in vars(group).items()})
 

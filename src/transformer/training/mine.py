@@ -19,11 +19,13 @@ from torch.optim import Optimizer
 
 from transformer.attention import MultiHeadAttention, causal_mask, scaled_dot_product_attention
 from transformer.config import ModelConfig
+from transformer.ladder import build_model
 from transformer.loss import Exponentials, LossModule, TiedOutput, row_exponentials
 from transformer.model import DecoderOnlyTransformer
 from transformer.parts import CLASSIC, Parts
 from transformer.positional_encoding import SinusoidalPositions
-from transformer.training.optimizer import BETAS, adamw
+from transformer.training.config import TrainingConfig
+from transformer.training.optimizer import BETAS, adamw, make_optimizer
 from transformer.training.scheduler import FLOOR, Schedule
 from transformer.training_utils import GradientAccumulator
 
@@ -38,8 +40,11 @@ TRAINED = (
 class Mine:
     """The parts of a learner, by the names of their exercises."""
 
-    def __init__(self, modules: Mapping[str, Any]) -> None:
-        self.modules = dict(modules)
+    def __init__(
+        self, modules: Mapping[str, Any] | None = None, hashes: Mapping[str, str] | None = None
+    ) -> None:
+        self.modules = dict(modules or {})
+        self.hashes = dict(hashes or {})  # SHA-256 of the files
 
     def has(self, *names: str) -> bool:
         return any(name in self.modules for name in names)
@@ -66,15 +71,27 @@ class Mine:
         return parts
 
     def model(self, config: ModelConfig) -> DecoderOnlyTransformer:
-        """The model of a classic configuration, with the weights it starts from."""
+        """The model of a configuration, with the weights it starts from."""
         if self.has("model"):
             return _model(self.modules["model"], config, self.parts)
-        return DecoderOnlyTransformer(config, self.parts)
+        if self.parts != CLASSIC:
+            return DecoderOnlyTransformer(config, self.parts)
+        return build_model(config)
 
-    def optimizer(self, model: nn.Module, learning_rate: float, weight_decay: float) -> Optimizer:
+    def watchable(self, model: DecoderOnlyTransformer) -> DecoderOnlyTransformer:
+        """The same weights in our code, which has places where one can look inside."""
+        if self.parts == CLASSIC and not self.has("model"):
+            return model
+        weight = model.token_embedding.weight
+        twin = build_model(model.config).to(weight.device, weight.dtype)
+        twin.load_state_dict(model.state_dict())
+        return twin.eval()
+
+    def optimizer(self, model: DecoderOnlyTransformer, config: TrainingConfig) -> Optimizer:
         if self.has("adamw"):
-            return YourAdamW(model, learning_rate, weight_decay, self.modules["adamw"].adamw_update)
-        return adamw(model, learning_rate, weight_decay)
+            update = self.modules["adamw"].adamw_update
+            return YourAdamW(model, config.learning_rate, config.weight_decay, update)
+        return make_optimizer(model, config)
 
     def schedule(self, ours: Schedule) -> Callable[[int], float]:
         """The same numbers, in the learner's formula."""
@@ -96,12 +113,15 @@ class Mine:
         """One update, as a judge needs it: everything of the learner, in small."""
         assert isinstance(model, DecoderOnlyTransformer)
         if step == 1 or not hasattr(self, "_optimizer"):
-            self._optimizer = self.optimizer(model, 0.01, 0.1)
+            self._optimizer = self.optimizer(model, TrainingConfig(learning_rate=0.01))
         rate = self.schedule(Schedule(0.01, total_steps=4, warmup_steps=1))(step)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         module = LossModule(model)
         self.accumulator(module, self._optimizer, len(micro_batches)).step(micro_batches)
+
+
+NOTHING = Mine()
 
 
 def _positions(module: ModuleType) -> type[SinusoidalPositions]:

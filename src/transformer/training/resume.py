@@ -46,6 +46,7 @@ def description(trainer: Trainer) -> dict[str, Any]:
         "data": {"fingerprint": source.fingerprint, "floor": source.floor},
         "tokenizer": {"name": source.tokenizer.name, "fingerprint": source.tokenizer.fingerprint},
         "versions": {"torch": torch.__version__},
+        "yours": trainer.mine.hashes,
         "threads": torch.get_num_threads(),
         "group": trainer.processes.group,
     }

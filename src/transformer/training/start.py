@@ -15,7 +15,6 @@ from torch import nn
 
 from transformer.data.batch import BatchSource
 from transformer.errors import UserError
-from transformer.ladder import build_model
 from transformer.loss import LossModule
 from transformer.machine.device import Machine, choose_machine
 from transformer.machine.processes import SINGLE, Processes, from_environment, joined
@@ -28,6 +27,8 @@ from transformer.training.config import TrainingConfig
 from transformer.training.data_sources import open_source
 from transformer.training.flags import Flags, parse
 from transformer.training.memory import check_training
+from transformer.training.mine import NOTHING, Mine
+from transformer.training.mine_folder import check_same_files, load_mine
 from transformer.training.parallel import wrap_parallel
 from transformer.training.scheduler import Plan
 
@@ -46,6 +47,8 @@ class Run:
     """The one that --resume names; without it, a resumed run takes the newest."""
     new_schedule: bool = False
     notes: tuple[str, ...] = ()
+    mine: Mine = NOTHING
+    """The learner's own parts."""
     reporter: Reporter = field(default_factory=Reporter)
 
     @property
@@ -113,6 +116,10 @@ def opened_run(args: list[str]) -> Iterator[Run]:
         joined(processes, machine.torch_device(processes.local_rank)),
         opened_folder(flags, resumed, processes) as folder,
     ):
+        mine = load_mine(config, processes.world_size)
+        if resumed is not None:
+            saved = read_saved(resumed.config).take("yours", dict, default={})
+            check_same_files(mine, saved, config.mine)
         yield Run(
             config,
             machine,
@@ -122,6 +129,7 @@ def opened_run(args: list[str]) -> Iterator[Run]:
             checkpoint=checkpoint,
             new_schedule=flags.run.new_schedule,
             notes=notes,
+            mine=mine,
             reporter=Reporter(speaks=processes.is_main),
         )
 
@@ -177,7 +185,9 @@ def make_plan(
     return Plan(steps_per_epoch, total, schedule_steps or total)
 
 
-def initial_model(config: TrainingConfig, vocab_size: int) -> DecoderOnlyTransformer:
+def initial_model(
+    config: TrainingConfig, vocab_size: int, mine: Mine = NOTHING
+) -> DecoderOnlyTransformer:
     """A fresh model; the same seed gives the same weights."""
     torch.manual_seed(config.seed)
-    return build_model(config.model(vocab_size))
+    return mine.model(config.model(vocab_size))

@@ -35,7 +35,7 @@ from transformer.training.optimizer import prepare
 from transformer.training.parallel import seed_dropout
 from transformer.training.scheduler import Plan
 from transformer.training.start import Run
-from transformer.training_utils import GradientAccumulator, StepResult, perplexity, training_status
+from transformer.training_utils import StepResult, perplexity, training_status
 
 CURVES_EVERY = 30.0  # seconds, at least, between two drawings of curves.png
 MOST_SKIPPED = 3  # steps in a row that are not finite, after which training stops
@@ -65,14 +65,15 @@ class Trainer:
         self.optimizer, self.schedule = optimizer, schedule
         self.folder, self.processes, self.reporter = run.folder, run.processes, run.reporter
         self.device = next(model.parameters()).device
-        self.accumulator = GradientAccumulator(
+        self.mine = run.mine
+        self.accumulator = self.mine.accumulator(
             loss_module,
             optimizer,
             self.config.accumulation_steps // self.processes.world_size,
             self.config.max_grad_norm,
             self.processes,
         )
-        self.checkpoints = Checkpoints(self.folder.path, self.config.keep)
+        self.checkpoints = Checkpoints(self.folder.path, self.config.keep, self.mine.hashes)
         self.step = self.tokens = self.skipped = 0
         self.saved_step: int | None = None
         self.best: tuple[int | None, float | None] = None, None  # step and loss, if resumed
@@ -239,7 +240,9 @@ class Trainer:
             **({} if floor is None else {"floor": floor}),
         }
         if self.config.dataset == "toy" and not self.is_sharded:
-            record["induction"] = song_induction_score(self.model, self.source.tokenizer)
+            record["induction"] = song_induction_score(
+                self.mine.watchable(self.model), self.source.tokenizer
+            )
         self._record(record)
         self._show_evaluation(record)
         return self.history.best_step == self.step

@@ -1,0 +1,228 @@
+"""commands/exercise.py and `train.py --mine`, as a learner uses them."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from processes import wait_until
+from safetensors import safe_open
+from training_tools import ROOT, assert_same_run, call, metrics, train, write_text
+
+from exercises.contents import EXERCISES
+from exercises.judging.process import judged
+from exercises.judging.skeleton import skeleton
+from transformer.errors import UserError
+from transformer.runs.model_file import read_model_file
+from transformer.training.mine import TRAINED
+
+FLAGS = ("--dataset", "text", "--text", "text.txt", "--tokenizer", "bpe:300", "--seq-length", "16")
+SOLUTION = EXERCISES["attention"].folder / "solution.py"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    return tmp_path
+
+
+def write(name: str = "attention", text: str | None = None) -> Path:
+    path = Path("mine") / f"{name}.py"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text or (EXERCISES[name].folder / "solution.py").read_text("utf-8"), "utf-8")
+    return path
+
+
+def test_from_the_list_to_a_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("exercise", "list") == 0
+    listed = capsys.readouterr().out
+    assert "0 of 20 done" in listed
+    assert "exercise.py start positions" in listed
+    assert max(map(len, listed.splitlines())) <= 80
+    assert call("exercise", "start", "attention") == 0
+    written = Path("mine/attention.py").read_text()
+    assert written == skeleton(SOLUTION.read_text("utf-8"))
+    assert "raise NotImplementedError" in written
+    assert "scores.masked_fill" not in written
+    assert call("exercise", "check", "attention") == 1
+    assert "This is still to be written." in capsys.readouterr().out
+    write(text=SOLUTION.read_text("utf-8").replace("/ math.sqrt(K)", ""))
+    assert call("exercise", "check") == 1
+    said = capsys.readouterr().out
+    for part in ("in small (1 of 3)", "[0.8808  0.1192]", "[0.7311  0.2689]", "not divided by √K"):
+        assert part in said
+    write()
+    assert call("exercise", "check", "attention") == 0
+    assert "✓ attention: passed" in capsys.readouterr().out
+    call("exercise", "list")
+    assert "1 of 20 done" in capsys.readouterr().out
+    with Path("mine/attention.py").open("a") as file:
+        file.write("# changed\n")
+    call("exercise", "list")
+    assert "0 of 20 done" in (said := capsys.readouterr().out)
+    assert "has passed and was changed since" in said
+
+
+def test_hints_come_one_by_one_and_the_solution_after_passing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for n in (1, 2, 3, 3):
+        assert call("exercise", "hint", "attention") == 0
+        assert capsys.readouterr().out.count("Hint ") == n
+    assert call("exercise", "solution", "attention") == 2
+    assert "has not passed yet; --give-up" in capsys.readouterr().err
+    assert call("exercise", "solution", "attention", "--give-up") == 0
+    assert capsys.readouterr().out.strip() == SOLUTION.read_text("utf-8").strip()
+    write()
+    call("exercise", "check")
+    assert call("exercise", "solution", "attention") == 0
+
+
+def test_work_is_never_overwritten(capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(text="mine = True\n")
+    assert call("exercise", "start", "attention") == 2
+    assert "exists and is yours" in capsys.readouterr().err
+    assert path.read_text() == "mine = True\n"
+    assert call("exercise", "check", "nothing") == 2
+    assert "there is no exercise 'nothing'; there are positions" in capsys.readouterr().err
+    assert call("exercise", "check", "mask") == 2
+    assert "start mask writes it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("while True: pass", "after 2 seconds it was not done"),
+        ("import os; os._exit(3)", "ended without a verdict"),
+        ("raise SystemExit", "ended the program"),
+        ("raise BaseException('odd')", "BaseException: odd"),
+        ("raise KeyError", "KeyError: no message"),
+        ("return 1 / 0", "ZeroDivisionError: division by zero"),
+        ("return None", "two things are to be returned"),
+    ],
+)
+def test_unkind_code_gets_a_verdict(line: str, says: str) -> None:
+    text = SOLUTION.read_text("utf-8").replace("K = queries.size(-1)", line)
+    verdict = judged("attention", write(text=text), limit=2.0 if "while" in line else 30.0)
+    assert verdict.failure is not None
+    assert says in verdict.failure.mistake
+
+
+def test_a_file_that_cannot_be_read_gets_a_verdict() -> None:
+    verdict = judged("attention", write(text="def broken(:\n"))
+    assert verdict.failure is not None
+    assert "line 1" in verdict.failure.given
+    verdict = judged("attention", write(text="x = 1\n"))
+    assert verdict.failure is not None
+    assert "there is no scaled_dot_product_attention" in verdict.failure.mistake
+
+
+def test_what_code_does_besides_is_told_and_undone() -> None:
+    lines = (
+        "print('hello')",
+        "torch.set_default_dtype(torch.float64)",
+        "torch.set_grad_enabled(torch.is_grad_enabled())",
+        "torch.manual_seed(1)",
+        "open('left-behind.txt', 'w').close()",
+        "K = queries.size(-1)",
+    )
+    text = SOLUTION.read_text("utf-8").replace("K = queries.size(-1)", "; ".join(lines))
+    verdict = judged("attention", write(text=text))
+    assert verdict.failure is None
+    told = " ".join(verdict.remarks)
+    for part in ("it printed", "hello", "the default type of numbers", "torch.manual_seed"):
+        assert part in told
+    assert "it opened left-behind.txt for writing" in told
+
+
+def test_slow_code_passes_with_a_remark() -> None:
+    slow = "import time; time.sleep(0.02); K = queries.size(-1)"
+    text = SOLUTION.read_text("utf-8").replace("K = queries.size(-1)", slow)
+    verdict = judged("attention", write(text=text))
+    assert verdict.passed
+    assert any("times as slow as the solution" in remark for remark in verdict.remarks)
+
+
+@pytest.mark.slow
+def test_watching_judges_each_save(folder: Path) -> None:
+    path = write(text=SOLUTION.read_text("utf-8").replace("/ math.sqrt(K)", ""))
+    said = folder / "said.txt"
+    command = [sys.executable, str(ROOT / "commands/exercise.py"), "check", "--watch"]
+    with said.open("w") as out:
+        process = subprocess.Popen(
+            command, stdout=out, stderr=out, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+        )
+    try:
+        wait_until(lambda: "Waiting for the next change" in said.read_text(), 120)
+        assert "not divided by √K" in said.read_text()
+        write()
+        saved = time.monotonic()
+        wait_until(lambda: "✓ attention: passed" in said.read_text(), 60)
+        assert time.monotonic() - saved < 30
+        path.write_text("def broken(:\n")
+        wait_until(lambda: "SyntaxError" in said.read_text(), 60)
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def test_what_has_passed_is_trained(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the learner's attention a run is the same as with ours, but for the file's note."""
+    write_text(folder / "text.txt")
+    write()
+    flags = (*FLAGS, "--steps", "6", "--keep", "9", "--dropout", "0")
+    with pytest.raises(UserError, match=r"has not passed its judge; .* check attention"):
+        train(*flags, "--mine", "mine")
+    call("exercise", "check", "attention")
+    assert train(*flags, "--mine", "mine", "--name", "mine") == 0
+    assert train(*flags, "--name", "ours") == 0
+    for a, b in zip(metrics(Path("runs/mine")), metrics(Path("runs/ours")), strict=True):
+        assert a["train_loss"] == pytest.approx(b["train_loss"], abs=1e-5)
+    path = Path("runs/mine/checkpoint-00000006/model.safetensors")
+    with safe_open(path, framework="pt") as file:
+        assert json.loads(file.metadata()["yours"]).keys() == {"attention"}
+    assert read_model_file(path).step == 6
+    with safe_open(Path("runs/ours/checkpoint-00000006/model.safetensors"), "pt") as file:
+        assert "yours" not in file.metadata()
+
+
+def test_a_run_keeps_its_parts(folder: Path) -> None:
+    write_text(folder / "text.txt")
+    path = write()
+    call("exercise", "check", "attention")
+    assert train(*FLAGS, "--steps", "6", "--keep", "9", "--mine", "mine", "--name", "mine") == 0
+    os.rename("runs/mine", "runs/whole")
+    train(*FLAGS, "--steps", "6", "--keep", "9", "--mine", "mine", "--name", "mine")
+    assert train("--resume", "runs/mine/checkpoint-00000003") == 0
+    assert_same_run(Path("runs/whole"), Path("runs/mine"))
+    with path.open("a") as file:
+        file.write("# another\n")
+    call("exercise", "check", "attention")
+    with pytest.raises(UserError, match=r"mine/attention\.py has changed since this run began"):
+        train("--resume", "runs/mine", "--steps", "8")
+    path.rename("elsewhere.py")
+    write("mask") if EXERCISES["mask"].folder.exists() else None
+    with pytest.raises(UserError, match=r"no part in it|is gone since this run began|not passed"):
+        train("--resume", "runs/mine", "--steps", "8")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--mine", "nowhere"), "there is no part in it that can be trained"),
+        (("--mine", "mine", "--rung", "rotary"), "your parts are those of the classic model"),
+    ],
+)
+def test_what_has_no_place_is_refused(folder: Path, flags: tuple[str, ...], message: str) -> None:
+    write_text(folder / "text.txt")
+    write()
+    with pytest.raises(UserError, match=message):
+        train(*FLAGS, "--steps", "2", "--unjudged", *flags)
+
+
+def test_what_trains_is_what_the_list_says() -> None:
+    assert [each.name for each in EXERCISES.values() if each.trains] == list(TRAINED)

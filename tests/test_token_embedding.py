@@ -1,11 +1,13 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
-from transformer.config import ModelConfig
+from transformer.config import ModelConfig, Variant
 from transformer.model import DecoderOnlyTransformer
 from transformer.token_embedding import TokenEmbedding
+from transformer.training.config import POSITION_SCALE
 
 CONFIG = ModelConfig(vocab_size=11, d_model=16, n_heads=2)
 
@@ -26,10 +28,13 @@ def test_vectors_are_as_long_as_the_docstring_says() -> None:
     config = ModelConfig(vocab_size=2_000, n_layers=1)
     model = DecoderOnlyTransformer(config)
     rows = model.token_embedding.weight
-    assert rows.norm(dim=-1).mean().item() == pytest.approx(0.32, rel=0.02)
+    assert rows.norm(dim=-1).mean().item() == pytest.approx(0.5, rel=0.02)
     vectors = model.token_embedding(torch.arange(2_000))
-    assert vectors.norm(dim=-1).mean().item() == pytest.approx(5.1, rel=0.02)
+    assert vectors.norm(dim=-1).mean().item() == pytest.approx(8.0, rel=0.02)
     assert model.positions.table.norm(dim=-1).mean().item() == pytest.approx(11.3, rel=0.02)
+    smaller = Variant(position_scale=POSITION_SCALE)
+    table = DecoderOnlyTransformer(replace(config, variant=smaller)).positions.table
+    assert table.norm(dim=-1).mean().item() == pytest.approx(2.8, rel=0.02)
 
 
 def test_only_the_rows_that_were_looked_up_get_a_gradient() -> None:

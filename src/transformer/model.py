@@ -30,8 +30,7 @@ from transformer.loss import Exponentials, TiedOutput, row_exponentials
 from transformer.parts import CLASSIC, Parts
 from transformer.positional_encoding import SinusoidalPositions
 
-EMBEDDING_STD = 0.02
-LINEAR_STD = 0.5  # over √D: 0.018 at GPT-2's D = 768, where the customary 0.02 comes from
+START = 0.5  # over √D: 0.018 at GPT-2's D = 768, where the customary 0.02 comes from
 
 
 class DecoderOnlyTransformer(nn.Module):
@@ -65,11 +64,11 @@ class DecoderOnlyTransformer(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        """Normal: embeddings with std 0.02, matrices 0.5/√D; biases 0.
+        """Normal with std 0.5/√D, the embedding and all matrices; biases 0.
 
         Attention scores start with a std of D · std², so 0.02 at every width would start narrow
         models almost blind: at D = 128 the scores are a sixth (128/768) of GPT-2's. 0.5/√D
-        starts them at 0.25 whatever D is.
+        starts them at 0.25 whatever D is, and untrained logits at 0.5.
 
         What writes to the residual stream starts smaller, because 2 · n_layers sublayers add to
         it. If each added variance σ², the sum would grow to 2 · n_layers · σ²; dividing their
@@ -78,12 +77,10 @@ class DecoderOnlyTransformer(nn.Module):
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):
                 nn.init.zeros_(parameter)
-            elif name == "token_embedding.weight":
-                nn.init.normal_(parameter, std=EMBEDDING_STD)
             elif parameter.dim() == 2:
                 writes = name.endswith(("output_projection.weight", "contract.weight"))
                 depth = math.sqrt(2 * self.config.n_layers) if writes else 1.0
-                nn.init.normal_(parameter, std=LINEAR_STD / math.sqrt(self.config.d_model) / depth)
+                nn.init.normal_(parameter, std=START / math.sqrt(self.config.d_model) / depth)
 
     def forward(self, ids: Tensor, cache: KVCache | None = None) -> Tensor:
         """Logits for the token after each position.

@@ -6,9 +6,11 @@ Looking up row i is multiplying the table by a vector that is 1 at i and 0 elsew
 table is learned like any other matrix: as input, the rows of a step's tokens get a gradient.
 
 Why √D: one table has two tasks (model.py). As the output projection its rows must be short, so
-that untrained logits are near 0: its entries start at about 0.02, a row at length 0.02 · √D. As
-input a row must be long: with length 0.32 at D = 256 it would be lost in the position added to it,
-whose length is √(D/2) = 11.3. The factor √D brings it to 0.02 · D = 5.1.
+that untrained logits are near 0: entries of about 0.5/√D make rows of length 0.5, whatever D is. As
+input a row must be long, or it is lost in the position added to it, whose length is √(D/2), 11.3 at
+D = 256. The factor √D brings it to 0.5 · √D = 8. Training starts with positions a quarter as long,
+2.8: at their full length they drown the tokens, and the first hundreds of steps go into undoing
+that (docs/experiments.md, "How large tokens and positions start").
 
 Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.4.
 """

@@ -29,8 +29,8 @@ from transformer.machine.saved_values import Saved
 from transformer.runs.metrics import read_metrics
 from transformer.runs.model_file import read_model_file
 from transformer.runs.run_folder import RunFolder
-from transformer.training import trainer
 from transformer.training.config import (
+    POSITION_SCALE,
     TOY,
     TrainingConfig,
     config_from_json,
@@ -39,7 +39,7 @@ from transformer.training.config import (
 )
 from transformer.training.flags import check_resumable, parse, saved_config
 from transformer.training.start import Run, settled
-from transformer.training_utils import StepResult
+from transformer.training_utils import GradientAccumulator, StepResult
 
 FLAGS = ("--dataset", "text", "--text", "text.txt", "--tokenizer", "bpe:300", "--seq-length", "16")
 
@@ -167,7 +167,7 @@ def test_steps_that_are_not_finite_stop_the_training(monkeypatch: pytest.MonkeyP
         return StepResult(loss=float("nan"), tokens=64, grad_norm=float("inf"), applied=False)
 
     train(*FLAGS, "--steps", "3", "--name", "blown")
-    monkeypatch.setattr(trainer.GradientAccumulator, "step", explode)
+    monkeypatch.setattr(GradientAccumulator, "step", explode)
     with pytest.raises(UserError, match="3 steps in a row were not finite, the last was step 6"):
         train("--resume", "--name", "blown", "--steps", "9")
     assert Path("runs/blown/latest").read_text() == "checkpoint-00000003\n"
@@ -194,7 +194,7 @@ def test_configurations_survive_json() -> None:
 def test_presets_yield_to_explicit_flags() -> None:
     flags, _, _ = parse(["--dataset", "toy", "--learning-rate", "0.5"])
     assert flags.config == replace(TOY, learning_rate=0.5)
-    assert parse([])[0].config == TrainingConfig()
+    assert parse([])[0].config == TrainingConfig(position_scale=POSITION_SCALE)
     quick = parse(["--quick"])[0].config
     assert (quick.d_model, quick.n_layers, quick.d_ff, quick.epochs) == (128, 4, 512, 10)
     assert preset(TrainingConfig(dataset="text")).tokens_per_epoch is None

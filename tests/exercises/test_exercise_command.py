@@ -55,6 +55,8 @@ def test_from_the_list_to_a_verdict(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     for part in ("in small (1 of 3)", "[0.8808  0.1192]", "[0.7311  0.2689]", "not divided by √K"):
         assert part in said
+    shown = said[: said.index("Read on")].strip()
+    assert shown in (ROOT / "README.md").read_text("utf-8")
     write()
     assert call("exercise", "check", "attention") == 0
     assert "✓ attention: passed" in capsys.readouterr().out

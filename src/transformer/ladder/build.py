@@ -14,11 +14,12 @@ from transformer.ladder.output import VariantOutput
 from transformer.ladder.rms_norm import RMSNorm, layer_norm, rms_normed
 from transformer.ladder.rotary import NoPositions
 from transformer.ladder.zero_init import start_writers_at_zero
-from transformer.model import EMBEDDING_STD, LINEAR_STD, DecoderOnlyTransformer
+from transformer.model import START, DecoderOnlyTransformer
 from transformer.parts import CLASSIC, Part, Parts
 from transformer.positional_encoding import SinusoidalPositions
 from transformer.token_embedding import TokenEmbedding
 
+LEARNED_POSITIONS = 0.18  # as large as sinusoids × 0.25
 POSITIONS: dict[str, Part] = {
     "sinusoidal": SinusoidalPositions,
     "learned": LearnedPositions,
@@ -63,10 +64,10 @@ def _initialise(model: DecoderOnlyTransformer) -> None:
     """What the classic start (model.py) does not know."""
     config, variant = model.config, model.config.variant
     for name, parameter in model.named_parameters():
-        if name in ("output.weight", "positions.table.weight"):
-            nn.init.normal_(parameter, std=EMBEDDING_STD)
-        elif name.endswith("value_embedding.weight"):
-            nn.init.normal_(parameter, std=LINEAR_STD / math.sqrt(config.d_model))
+        if name == "positions.table.weight":
+            nn.init.normal_(parameter, std=LEARNED_POSITIONS)
+        elif name == "output.weight" or name.endswith("value_embedding.weight"):
+            nn.init.normal_(parameter, std=START / math.sqrt(config.d_model))
     start_relu2_smaller(model)
     if variant.zero_init:
         start_writers_at_zero(model)

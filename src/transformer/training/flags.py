@@ -149,7 +149,7 @@ def _defaults(args: list[str], wanted: TrainingConfig) -> TrainingConfig:
 def epilogue() -> str:
     """The end of --help: what differs between the presets, and examples."""
     presets = {
-        "fineweb": TrainingConfig(),
+        "fineweb": preset(TrainingConfig()),
         "--quick": preset(TrainingConfig(quick=True)),
         "text": preset(TrainingConfig(dataset="text")),
         "toy": preset(TrainingConfig(dataset="toy")),

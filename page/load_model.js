@@ -65,6 +65,11 @@
     }
   }
 
+  /** Which parts a learner wrote: the keys of the object in the field "yours", if there is one. */
+  function learnersParts(metadata) {
+    return metadata.has("yours") ? Object.keys(Page.safetensors.jsonField(metadata, "yours")) : [];
+  }
+
   /** ArrayBuffer -> {model, tokenizer, name, step}. Throws Page.FileError with a readable
    *  message. `tokenizerFields` replaces a table that the file does not carry. */
   function loadModel(buffer, name, tokenizerFields = null) {
@@ -83,7 +88,7 @@
         + "they do not belong together.");
     }
     const step = /^\d{1,15}$/.test(metadata.get("step") ?? "") ? Number(metadata.get("step")) : null;
-    return { model: Page.buildModel(config, tensors), tokenizer, name, step };
+    return { model: Page.buildModel(config, tensors), tokenizer, name, step, yours: learnersParts(metadata) };
   }
 
   /** base64 text -> ArrayBuffer. */

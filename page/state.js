@@ -7,7 +7,7 @@
   class State {
     constructor() {
       Object.assign(this, { prompt: "", ids: [], pinned: 0, message: "", trace: null });
-      Object.assign(this, { model: null, tokenizer: null, name: "", step: null });
+      Object.assign(this, { model: null, tokenizer: null, name: "", step: null, yours: [] });
       this.listeners = [];
     }
 
@@ -33,8 +33,8 @@
     }
 
     /** loaded: what Page.loadModel returned. */
-    replaceModel({ model, tokenizer, name, step }) {
-      Object.assign(this, { model, tokenizer, name, step });
+    replaceModel({ model, tokenizer, name, step, yours }) {
+      Object.assign(this, { model, tokenizer, name, step, yours });
       this.trace = new Page.Trace(model, this.capacity);
       this.readPrompt();
       this.pinned = this.ids.length - 1;

@@ -106,7 +106,8 @@
     const count = [...parameters.values()].reduce((sum, { data }) => sum + data.length, 0);
     const rows = [["name", state.name], ["parameters", count.toLocaleString("en-US")],
       ...Object.entries(NAMES).map(([key, what]) => [`${key} (${what})`, config[key].toLocaleString("en-US")]),
-      ["variant", describeVariant(config.variant)], ["tokenizer", state.tokenizer.name], ["optimiser steps trained", state.step === null ? "unknown" : state.step.toLocaleString("en-US")]];
+      ["variant", describeVariant(config.variant)],
+      ...(state.yours.length ? [["written by you", state.yours.join(", ")]] : []), ["tokenizer", state.tokenizer.name], ["optimiser steps trained", state.step === null ? "unknown" : state.step.toLocaleString("en-US")]];
     figure.table.replaceChildren(element("table", {}, element("tbody", {}, ...rows.map(([key, value]) =>
       element("tr", {}, element("th", { scope: "row", text: key }), element("td", { text: value }))))));
     readout(figure.box, `The page shows ${state.name}: ${count.toLocaleString("en-US")} parameters in ${config.n_layers} blocks of ${config.n_heads} heads.`);

@@ -65,7 +65,8 @@ def test_from_the_list_to_a_verdict(capsys: pytest.CaptureFixture[str]) -> None:
     with Path("mine/attention.py").open("a") as file:
         file.write("# changed\n")
     call("exercise", "list")
-    assert "0 of 20 done" in (said := capsys.readouterr().out)
+    said = capsys.readouterr().out
+    assert "0 of 20 done" in said
     assert "has passed and was changed since" in said
 
 

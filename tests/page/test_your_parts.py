@@ -32,9 +32,7 @@ def test_each_step_names_its_exercises() -> None:
 
 
 def test_a_dropped_model_says_which_parts_its_learner_wrote(open_page: Any, tmp_path: Path) -> None:
-    page = open_page()
-    page.page.locator("#your_model").scroll_into_view_if_needed()
-    page.page.wait_for_selector("#your_model table")
+    page = open_page().load("#your_model")
     assert "written by you" not in page.run(TABLE)
     tokenizer = small_tokenizer()
     torch.manual_seed(0)

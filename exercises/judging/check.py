@@ -78,20 +78,19 @@ class Check:
         found = torch.as_tensor(came).detach()
         if is_close(found, expected, tolerance):
             return
+        shown_found: object = found
+        shown_expected: object = expected
+        if found.numel() > SMALL:
+            place = _first_difference(found, expected, tolerance)
+            shown_found, shown_expected = _number_at(place, found), _number_at(place, expected)
+        if not found.isfinite().all() and expected.isfinite().all():
+            otherwise = "there are values that are not finite numbers"
         for mistake, wrong in (mistakes or {}).items():
             wrong = torch.as_tensor(wrong)
             if wrong.shape == found.shape and is_close(found, wrong, tolerance):
-                self.fail(given=given, came=found, expected=expected, mistake=mistake)
-        if not found.isfinite().all() and expected.isfinite().all():
-            otherwise = "there are values that are not finite numbers"
-        if found.numel() > SMALL:
-            self.fail(
-                given=given,
-                came=_first_difference(found, expected, tolerance),
-                expected=_first_difference(expected, found, tolerance),
-                mistake=otherwise,
-            )
-        self.fail(given=given, came=found, expected=expected, mistake=otherwise)
+                otherwise = mistake
+                break
+        self.fail(given=given, came=shown_found, expected=shown_expected, mistake=otherwise)
 
     def shape(self, came: Any, expected: Tensor, *, given: str) -> None:
         """Fail unless `came` is a tensor of the shape and kind of `expected` (or a number)."""
@@ -158,8 +157,13 @@ def _size(tensor: Tensor) -> str:
     return "(" + ", ".join(map(str, tensor.shape)) + ")"
 
 
-def _first_difference(value: Tensor, other: Tensor, tolerance: float) -> str:
-    gap = (value.double() - other.double()).abs()
-    place = (~(gap <= tolerance * (1 + other.double().abs()))).nonzero()[0].tolist()
+def _first_difference(found: Tensor, expected: Tensor, tolerance: float) -> list[int]:
+    """The first place where they are not close."""
+    found, expected = found.double(), expected.double()
+    close = torch.isclose(found, expected, rtol=tolerance, atol=tolerance, equal_nan=True)
+    return (~close).nonzero()[0].tolist()
+
+
+def _number_at(place: list[int], value: Tensor) -> str:
     number = value[tuple(place)].item()
     return f"{number:.6g} at [{', '.join(map(str, place))}] of a tensor {_size(value)}"

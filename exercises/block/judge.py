@@ -9,7 +9,12 @@ from torch import Tensor, nn
 
 from exercises.judging.check import Check
 from exercises.judging.inside import same_inside
-from exercises.judging.modules import has_gradient, sees_no_future, with_random_weights
+from exercises.judging.modules import (
+    has_gradient,
+    is_steady,
+    sees_no_future,
+    with_random_weights,
+)
 from transformer.config import ModelConfig
 from transformer.kv_cache import KVCache
 from transformer.parts import CLASSIC
@@ -77,14 +82,7 @@ A, F = _Attention(), _FeedForward()
 def in_small(yours: ModuleType, check: Check) -> None:
     """Sublayers so simple that every wrong order gives another number; then cache and dropout."""
     block = _built(yours, check)
-    wide = torch.ones(1, 50, 2)
-    check.that(
-        torch.equal(block(wide), block(wide)),
-        given="the same x twice, in evaluation",
-        came="two results that differ",
-        expected="the same result twice",
-        mistake="dropout acts in evaluation too: it is for training only",
-    )
+    is_steady(block, torch.ones(1, 50, 2), check)
     x = torch.tensor([[[1.0, -2.0], [0.5, 1.0]]])
     middle = x + A(N1(x))
     check.equal(

@@ -100,3 +100,14 @@ def sees_no_future(
             expected="another output there",
             mistake="a position does not see itself",
         )
+
+
+def is_steady(function: Callable[[Tensor], Tensor], x: Tensor, check: Check) -> None:
+    """In evaluation, the same x gives the same result."""
+    check.that(
+        torch.equal(function(x), function(x)),
+        given="the same input twice, in evaluation",
+        came="two results that differ",
+        expected="the same result twice",
+        mistake="dropout acts in evaluation too: it is for training only",
+    )

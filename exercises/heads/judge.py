@@ -58,6 +58,9 @@ def _one_position(layer: nn.Module, check: Check) -> None:
                 _slow(layer, x, 2, order=(0, 2, 1))
             ),
             **_orders(layer, x),
+            "a position does not see itself: the first would see nothing at all": _slow(
+                layer, x, 2, mask="strict"
+            ),
             "there is no output_projection: the heads' results never meet": _slow(
                 layer, x, 2, project=False
             ),
@@ -96,7 +99,6 @@ def _one_head(layer: nn.Module, check: Check) -> None:
             "there is no causal mask: every position sees those after it": _slow(
                 layer, x, 1, mask="none"
             ),
-            "a position does not see itself": _slow(layer, x, 1, mask="strict"),
             "queries and keys are swapped: the queries are the first third of the columns": _slow(
                 layer, x, 1, order=(1, 0, 2)
             ),

@@ -50,7 +50,6 @@ def in_small(yours: ModuleType, check: Check) -> None:
             "γ is ignored": normed,
             "it is divided by γ": normed / gain,
             "γ is added; it is a factor": normed + gain,
-            "the factor is 1 + γ; it is γ": normed * (1 + gain),
         },
         otherwise="with another weight the values are others",
     )
@@ -74,6 +73,7 @@ def _size(norm: nn.Module, check: Check) -> None:
             / squares.sum(-1, keepdim=True).sqrt(),
             "there is no root: it is divided by the mean of the squares": X
             / squares.mean(-1, keepdim=True),
+            "the factor is 1 + γ; it is γ": 2 * X / squares.mean(-1, keepdim=True).sqrt(),
             "it is multiplied by the size, not divided": X * squares.mean(-1, keepdim=True).sqrt(),
             "it is divided by the mean of the absolute values, not of the squares": X
             / X.abs().mean(-1, keepdim=True),

@@ -36,7 +36,7 @@ BUGS = [
     ),
     ("return self.output_projection(joined)", "return joined", "there is no output_projection"),
     (ATTEND, ATTEND.replace(", mask)", ")"), "there is no causal mask"),
-    (MASK, MASK.replace("keys.size(2))", "keys.size(2)).tril(-1)"), "not finite"),
+    (MASK, MASK.replace("keys.size(2))", "keys.size(2)).tril(-1)"), "does not see itself"),
     (MASK, "mask = x.new_ones(T, keys.size(2)).tril().bool()", "that of the first places"),
     (
         MASK,
@@ -46,7 +46,11 @@ BUGS = [
     (APPEND, "cache.append(keys, values)", "what cache.append returns is not used"),
     ("if cache is not None", "if False", "cache.append is not called"),
     ("mask = cache.mask", "pass", "cache.mask is ignored"),
-    (ATTEND, ATTEND.replace("(queries,", "(queries / 8**0.5,"), "others"),
+    (
+        ATTEND,
+        ATTEND.replace("(queries,", "(queries / queries.size(-1) ** 0.5,"),
+        "divided by K, not by its root",
+    ),
     (
         ATTEND,
         ATTEND.replace("(queries,", "(queries * queries.size(-1) ** 0.5,"),

@@ -12,7 +12,6 @@ BUGS = [
         "the standard deviation, which subtracts the mean",
     ),
     ("squares.mean(dim=-1", "squares.sum(dim=-1", "the squares are added up"),
-    ("squares = precise * precise", "squares = precise.abs()", "others"),
     (
         SIZE,
         "size = precise.abs().mean(dim=-1, keepdim=True) + self.eps",
@@ -30,7 +29,7 @@ BUGS = [
     ),
     ("self.eps = eps", "self.eps = 1e-5", "ε is ignored"),
     (NORMED, "normed = precise / size", "γ is ignored"),
-    (NORMED, "normed = precise / size * (1 + self.weight)", "already with a weight of ones"),
+    (NORMED, "normed = precise / size * (1 + self.weight)", "the factor is 1 + γ"),
     ("torch.ones(d_model)", "torch.zeros(d_model)", "γ starts at 0"),
     (
         "nn.Parameter(torch.ones(d_model))",

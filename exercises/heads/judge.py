@@ -136,12 +136,12 @@ def _two_heads(layer: nn.Module, check: Check) -> None:
 def _with_cache(layer: nn.Module, check: Check) -> None:
     keys, values = torch.randn(2, 2, 2, 2, 3, dtype=torch.float64)  # two earlier positions
     x = torch.randn(2, 3, 6, dtype=torch.float64)
-    given = "a cache with 2 earlier positions, x (2, 3, 6), cache.mask = "
+    given = "a cache with 2 earlier positions, x (2, 3, 6), cache.mask = None"
     cache = _Cache(keys, values, None, check)
     found = layer(x, cache)
     check.that(
         cache.calls == 1,
-        given=given + "None",
+        given=given,
         came=f"{cache.calls} calls of cache.append",
         expected="1 call",
         mistake="the cache is ignored: cache.append is not called"
@@ -152,7 +152,7 @@ def _with_cache(layer: nn.Module, check: Check) -> None:
     check.equal(
         found,
         _slow(layer, x, 2, before=before),
-        given=given + "None",
+        given=given,
         mistakes={
             "what cache.append returns is not used: the earlier positions are not seen": _slow(
                 layer, x, 2
@@ -167,12 +167,18 @@ def _with_cache(layer: nn.Module, check: Check) -> None:
         },
         otherwise="with a cache the values are others",
     )
+    _with_its_mask(layer, x, before, check)
+
+
+def _with_its_mask(
+    layer: nn.Module, x: Tensor, before: tuple[Tensor, Tensor], check: Check
+) -> None:
     mask = torch.tensor([[1, 1, 0, 1, 0], [1, 0, 0, 1, 1], [0, 1, 1, 1, 1]]).bool()
     mask = torch.stack([mask, mask | torch.tensor([0, 1, 1, 0, 0]).bool()])[:, None]
     check.equal(
-        layer(x, _Cache(keys, values, mask, check)),
+        layer(x, _Cache(*before, mask, check)),
         _slow(layer, x, 2, before=before, given_mask=mask),
-        given=f"{given}\n{mask[:, 0].int().tolist()}",
+        given=f"a cache with 2 earlier positions and the mask\n{mask[:, 0].int().tolist()}",
         mistakes={"cache.mask is ignored": _slow(layer, x, 2, before=before)},
         otherwise="with the cache's own mask the values are others",
     )

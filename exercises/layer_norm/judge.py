@@ -43,6 +43,7 @@ def in_small(yours: ModuleType, check: Check) -> None:
         otherwise="β is to start at 0, so that at first it changes nothing",
     )
     _statistics(norm, check)
+    _flat_and_far(norm, check)
     _epsilon(yours, check)
     _gain_and_bias(yours, check)
 
@@ -60,9 +61,8 @@ def _statistics(norm: nn.Module, check: Check) -> None:
                 X - mean
             )
             / X.std(-1, keepdim=True),
-            "the mean is not subtracted": X / spread,
-            "the mean is subtracted for the variance only, not from what is divided": X
-            / X.square().mean(-1, keepdim=True).sqrt(),
+            "the mean is subtracted for the variance only, not from what is divided": X / spread,
+            "the mean is not subtracted": X / X.square().mean(-1, keepdim=True).sqrt(),
             "it is divided by the variance, not by its root": (X - mean) / spread**2,
             "nothing is divided: the size stays as it was": X - mean,
             "the mean and the variance run over the positions, not over the D values of each": (
@@ -78,6 +78,9 @@ def _statistics(norm: nn.Module, check: Check) -> None:
         otherwise="already without γ and β the values are others",
         tolerance=1e-4,
     )
+
+
+def _flat_and_far(norm: nn.Module, check: Check) -> None:
     flat = torch.full((2, 4), 3.0)
     check.equal(
         norm(flat),

@@ -46,27 +46,18 @@ def _more_keys(yours: ModuleType, check: Check) -> None:
     given = "queries = 2, keys = 5: the queries are the places 3 and 4"
     found = yours.causal_mask(2, 5)
     _is_bool(found, given, check)
-    check.that(
-        found.shape != (5, 2),
-        given=given,
-        came="shape (5, 2)",
-        expected="shape (2, 5)",
-        mistake="rows and columns are swapped: a row belongs to a query",
-    )
-    check.that(
-        found.shape != (2, 2),
-        given=given,
-        came="shape (2, 2)",
-        expected="shape (2, 5)",
-        mistake="`keys` is ignored: there is one column for each key",
-    )
-    check.that(
-        found.shape != (5, 5),
-        given=given,
-        came="shape (5, 5)",
-        expected="shape (2, 5)",
-        mistake="there is a row for every key: only the last 2 places ask",
-    )
+    for shape, mistake in (
+        ((5, 2), "rows and columns are swapped: a row belongs to a query"),
+        ((2, 2), "`keys` is ignored: there is one column for each key"),
+        ((5, 5), "there is a row for every key: only the last 2 places ask"),
+    ):
+        check.that(
+            found.shape != shape,
+            given=given,
+            came=f"shape {shape}",
+            expected="shape (2, 5)",
+            mistake=mistake,
+        )
     ones = torch.ones(2, 5)
     check.equal(
         found,

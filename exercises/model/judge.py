@@ -82,52 +82,60 @@ def _built(yours: ModuleType, check: Check) -> Any:
 
 
 def _hidden(model: Any, check: Check) -> None:
-    x = model.token_embedding(IDS)  # (B, T, D)
-    placed = model.positions(x, slice(0, 5))
-    stream = _through(model, placed)
-    norm: Callable[[Tensor], Tensor] = model.final_norm
-    normed = placed
-    for block in model.blocks:
-        normed = norm(block(normed))
-    first = placed
-    for _ in model.blocks:
-        first = model.blocks[0](first)
     is_steady(model.hidden_states, IDS, check)
+    x = model.token_embedding(IDS)  # (B, T, D)
+    stream = _through(model, model.positions(x, slice(0, 5)))
     check.equal(
         model.hidden_states(IDS),
-        norm(stream),
+        model.final_norm(stream),
         given=f"hidden_states; {GIVEN}",
-        mistakes={
-            "the final norm is left out": stream,
-            "the final norm comes twice": norm(norm(stream)),
-            "the final norm comes before the blocks": _through(model, norm(placed)),
-            "the final norm comes after each block, on the stream itself": normed,
-            "the final norm comes after each block too, on the stream itself": norm(normed),
-            "the positions are left out: the model does not know in which order the tokens come": (
-                norm(_through(model, x))
-            ),
-            "the positions are added twice": norm(
-                _through(model, model.positions(placed, slice(0, 5)))
-            ),
-            "the positions count from 1, not from 0": norm(
-                _through(model, model.positions(x, slice(1, 6)))
-            ),
-            "the embedding is multiplied by √D, but that is in token_embedding already": norm(
-                _through(model, model.positions(x * 2, slice(0, 5)))
-            ),
-            "the sum with the positions is multiplied by √D": norm(_through(model, placed * 2)),
-            "the blocks are left out": norm(placed),
-            "the first block is called every time": norm(first),
-            "the blocks come in reverse order": norm(_through(model, placed, backwards=True)),
-            "only the last block counts: each is to read what the one before returned": norm(
-                model.blocks[-1](placed)
-            ),
-            "the result of each block is added, but the block has done that": norm(
-                _through(model, placed, adds=True)
-            ),
-        },
+        mistakes={**_norm_mistakes(model, x), **_stream_mistakes(model, x)},
         otherwise="the hidden states are others",
     )
+
+
+def _norm_mistakes(model: Any, x: Tensor) -> dict[str, Tensor]:
+    norm: Callable[[Tensor], Tensor] = model.final_norm
+    placed = normed = model.positions(x, slice(0, 5))
+    stream = _through(model, placed)
+    for block in model.blocks:
+        normed = norm(block(normed))
+    return {
+        "the final norm is left out": stream,
+        "the final norm comes twice": norm(norm(stream)),
+        "the final norm comes before the blocks": _through(model, norm(placed)),
+        "the final norm comes after each block, on the stream itself": normed,
+        "the final norm comes after each block too, on the stream itself": norm(normed),
+    }
+
+
+def _stream_mistakes(model: Any, x: Tensor) -> dict[str, Tensor]:
+    """Streams before the final norm, which is applied to each."""
+    places = slice(0, 5)
+    placed = first = model.positions(x, places)
+    for _ in model.blocks:
+        first = model.blocks[0](first)
+    wrong = {
+        "the positions are left out: the model does not know in which order the tokens come": (
+            _through(model, x)
+        ),
+        "the positions are added twice": _through(model, model.positions(placed, places)),
+        "the positions count from 1, not from 0": _through(model, model.positions(x, slice(1, 6))),
+        "the embedding is multiplied by √D, but that is in token_embedding already": _through(
+            model, model.positions(x * 2, places)
+        ),
+        "the sum with the positions is multiplied by √D": _through(model, placed * 2),
+        "the blocks are left out": placed,
+        "the first block is called every time": first,
+        "the blocks come in reverse order": _through(model, placed, backwards=True),
+        "only the last block counts: each is to read what the one before returned": (
+            model.blocks[-1](placed)
+        ),
+        "the result of each block is added, but the block has done that": _through(
+            model, placed, adds=True
+        ),
+    }
+    return {name: model.final_norm(stream) for name, stream in wrong.items()}
 
 
 def _through(model: Any, x: Tensor, *, backwards: bool = False, adds: bool = False) -> Tensor:
@@ -173,15 +181,7 @@ def _cached(model: Any, check: Check) -> None:
     given = f"3 tokens, then 2 more with the same cache; {GIVEN}"
     whole = model(IDS)
     check.equal(model(IDS[:, :3], cache), whole[:, :3], given=f"{given}; the first 3")
-    check.that(
-        cache.length == 3,
-        given=f"{given}; after the first 3",
-        came=f"the cache holds {cache.length} positions",
-        expected="the cache holds 3 positions",
-        mistake="cache.advance(T) is not called: the next tokens would overwrite these"
-        if cache.length == 0
-        else "cache.advance(T) is to be called once, after all blocks",
-    )
+    _advanced(cache, 3, f"{given}; after the first 3", check)
     layers = cache.layers(2)
     x = model.token_embedding(IDS[:, 3:])
     restarted = model.positions(x, slice(0, 2))
@@ -203,12 +203,18 @@ def _cached(model: Any, check: Check) -> None:
         },
         otherwise="with a cache the logits are others: block i is to get cache.layers(T)[i]",
     )
+    _advanced(cache, 5, f"{given}; at the end", check)
+
+
+def _advanced(cache: KVCache, length: int, given: str, check: Check) -> None:
     check.that(
-        cache.length == 5,
-        given=f"{given}; at the end",
+        cache.length == length,
+        given=given,
         came=f"the cache holds {cache.length} positions",
-        expected="the cache holds 5 positions",
-        mistake="cache.advance(T) is to be called once, after all blocks",
+        expected=f"the cache holds {length} positions",
+        mistake="cache.advance(T) is not called: the next tokens would overwrite these"
+        if cache.length == 0
+        else "cache.advance(T) is to be called once, after all blocks",
     )
 
 

@@ -99,14 +99,18 @@ def _size(yours: ModuleType, check: Check) -> None:
         otherwise="the queries are others",
         tolerance=1e-4,
     )
+    _size_of_keys(yours, found[1], given, check)
+
+
+def _size_of_keys(yours: ModuleType, keys: Tensor, given: str, check: Check) -> None:
     check.equal(
-        found[1][0, 0],
+        keys[0, 0],
         _normed(K),
         given=f"{given}; the keys",
         mistakes={
             "the keys come back as they were: they are normed too": K,
             "the keys are divided by the size of the queries": K
-            / squares.mean(-1, keepdim=True).sqrt(),
+            / Q.square().mean(-1, keepdim=True).sqrt(),
             "the second of the two is the queries again": _normed(Q),
         },
         otherwise="the queries are right, the keys are not",

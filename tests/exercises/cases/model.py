@@ -50,6 +50,11 @@ BUGS = [
     ),
     ("self.final_norm", "self.norm", "there is no submodule called final_norm"),
     ("places, layers = cache.places(T), ", "places, layers = slice(0, T), ", "start at 0 again"),
+    (
+        "places, layers = cache.places(T), ",
+        "places, layers = slice(cache.length, cache.length + T), ",
+        "where texts have different lengths",
+    ),
     (LOOP, "x = block(x)", "the blocks get no cache"),
     ("cache.advance(T)\n", "pass\n", "cache.advance(T) is not called"),
     (LOOP, f"{LOOP}\n            if cache is not None: cache.advance(T)", "once, after all blocks"),

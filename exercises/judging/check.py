@@ -78,20 +78,15 @@ class Check:
         found = torch.as_tensor(came).detach()
         if is_close(found, expected, tolerance):
             return
+        if not found.isfinite().all() and expected.isfinite().all():
+            otherwise = "there are values that are not finite numbers"
         for mistake, wrong in (mistakes or {}).items():
             wrong = torch.as_tensor(wrong)
             if wrong.shape == found.shape and is_close(found, wrong, tolerance):
-                self.fail(given=given, came=found, expected=expected, mistake=mistake)
-        if not found.isfinite().all() and expected.isfinite().all():
-            otherwise = "there are values that are not finite numbers"
-        if found.numel() > SMALL:
-            self.fail(
-                given=given,
-                came=_first_difference(found, expected, tolerance),
-                expected=_first_difference(expected, found, tolerance),
-                mistake=otherwise,
-            )
-        self.fail(given=given, came=found, expected=expected, mistake=otherwise)
+                otherwise = mistake
+                break
+        left, right = _sides(found, expected, tolerance)
+        self.fail(given=given, came=left, expected=right, mistake=otherwise)
 
     def shape(self, came: Any, expected: Tensor, *, given: str) -> None:
         """Fail unless `came` is a tensor of the shape and kind of `expected` (or a number)."""
@@ -158,8 +153,16 @@ def _size(tensor: Tensor) -> str:
     return "(" + ", ".join(map(str, tensor.shape)) + ")"
 
 
-def _first_difference(value: Tensor, other: Tensor, tolerance: float) -> str:
-    gap = (value.double() - other.double()).abs()
-    place = (~(gap <= tolerance * (1 + other.double().abs()))).nonzero()[0].tolist()
-    number = value[tuple(place)].item()
-    return f"{number:.6g} at [{', '.join(map(str, place))}] of a tensor {_size(value)}"
+def _sides(found: Tensor, expected: Tensor, tolerance: float) -> tuple[str, str]:
+    """Both whole, if they are small and look different; else the first number that differs."""
+    whole = shown(found), shown(expected)
+    if found.numel() <= SMALL and whole[0] != whole[1]:
+        return whole
+    numbers = found.double(), expected.double()
+    tolerance = tolerance if found.dtype.is_floating_point else 0.0
+    close = torch.isclose(*numbers, rtol=tolerance, atol=tolerance, equal_nan=True)
+    place = (~close).nonzero()[0].tolist()
+    a, b = (each[tuple(place)].item() for each in numbers)
+    digits = 6 if f"{a:.6g}" != f"{b:.6g}" else 15
+    where = f" at [{', '.join(map(str, place))}] of a tensor {_size(found)}" if place else ""
+    return f"{a:.{digits}g}{where}", f"{b:.{digits}g}{where}"

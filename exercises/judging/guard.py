@@ -16,7 +16,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 WRITES = set("wax+")
 PROGRAMS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "socket.connect")
@@ -141,7 +141,8 @@ def _state() -> dict[str, Any]:
 
 
 def _named(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[str, Any]]:
-    return [*((str(i + 1), arg) for i, arg in enumerate(args)), *kwargs.items()]
+    first = 0 if args and isinstance(args[0], nn.Module) else 1  # `self` is not counted
+    return [*((str(i), arg) for i, arg in enumerate(args, first)), *kwargs.items()]
 
 
 def _resolve(path: str) -> Any:

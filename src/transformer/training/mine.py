@@ -171,15 +171,15 @@ def _output(module: ModuleType) -> type[TiedOutput]:
 
 
 def _model(module: ModuleType, config: ModelConfig, parts: Parts) -> DecoderOnlyTransformer:
-    """Ours, with the submodules and the methods of the learner's class."""
-    theirs = module.Transformer
-    methods = {name: f for name, f in vars(theirs).items() if callable(f) and name != "__init__"}
-    adapted = type("YourTransformer", (DecoderOnlyTransformer,), methods)
-    model: DecoderOnlyTransformer = adapted(config, parts)
-    own = theirs(config, parts)
-    own.load_state_dict(model.state_dict())
-    for name, child in own.named_children():
-        setattr(model, name, child)
+    """Theirs; what their class does not have (the loss, places to look inside) is ours."""
+    ours = DecoderOnlyTransformer(config, parts)
+    model = module.Transformer(config, parts)
+    model.load_state_dict(ours.state_dict())
+    model.config = config
+    for name, child in ours.named_children():
+        if not hasattr(model, name):
+            setattr(model, name, child)
+    model.__class__ = type("YourTransformer", (type(model), DecoderOnlyTransformer), {})
     return model
 
 

@@ -1,6 +1,7 @@
 """The judge of gradient accumulation."""
 
 from collections.abc import Sequence
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -241,18 +242,10 @@ def at_random(yours: ModuleType, check: Check) -> None:
         for each in targets:
             each[torch.rand(each.shape) < 0.4] = -100
         targets[-1][0, 0] = 3
-
-        def loss_of(x: Tensor, wanted: Tensor, weight: Tensor = weight) -> Tensor:
-            losses = F.cross_entropy(
-                (x @ weight.T).flatten(0, 1), wanted.flatten(), reduction="sum"
-            )
-            return losses / (wanted != -100).sum().clamp(min=1)
-
-        all_targets = torch.cat([each.flatten() for each in targets])
-        logits = torch.cat([x.flatten(0, 1) for x in inputs]) @ weight.T
-        expected = F.cross_entropy(logits, all_targets)
-        (gradient,) = torch.autograd.grad(expected, weight)
-        mean, count = yours.accumulate(loss_of, list(zip(inputs, targets, strict=True)))
+        expected, gradient, scored = _big_batch(inputs, targets, weight)
+        mean, count = yours.accumulate(
+            partial(_mean_loss, weight), list(zip(inputs, targets, strict=True))
+        )
         given = f"micro-batches of (B, T) = {shapes} in float64, 40 % not scored"
         check.equal(
             torch.zeros_like(weight) if weight.grad is None else weight.grad,
@@ -263,18 +256,34 @@ def at_random(yours: ModuleType, check: Check) -> None:
         )
         check.equal(
             float(mean),
-            expected.item(),
+            expected,
             given=f"{given}; the mean loss",
             otherwise="the mean loss is another than that of one big batch",
             tolerance=1e-6,
         )
         check.that(
-            int(count) == int((all_targets != -100).sum()),
+            int(count) == scored,
             given=given,
             came=count,
-            expected=int((all_targets != -100).sum()),
+            expected=scored,
             mistake="the number of scored tokens is wrong",
         )
+
+
+def _mean_loss(weight: Tensor, x: Tensor, wanted: Tensor) -> Tensor:
+    total = F.cross_entropy((x @ weight.T).flatten(0, 1), wanted.flatten(), reduction="sum")
+    return total / (wanted != -100).sum().clamp(min=1)
+
+
+def _big_batch(
+    inputs: list[Tensor], targets: list[Tensor], weight: Tensor
+) -> tuple[float, Tensor, int]:
+    """Mean loss, gradient and scored tokens of all micro-batches at once."""
+    wanted = torch.cat([each.flatten() for each in targets])
+    logits = torch.cat([x.flatten(0, 1) for x in inputs]) @ weight.T
+    loss = F.cross_entropy(logits, wanted)
+    (gradient,) = torch.autograd.grad(loss, weight)
+    return loss.item(), gradient, int((wanted != -100).sum())
 
 
 def in_the_model(yours: ModuleType, check: Check) -> None:

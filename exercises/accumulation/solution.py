@@ -15,7 +15,7 @@ as one with 1,000. With nᵢ scored tokens in micro-batch i, n = Σ nᵢ, and lo
     loss = Σᵢ lossᵢ · nᵢ / n
 
 and the gradients are weighted in the same way. n is needed for the first share already: count
-before.
+first.
 """
 
 from collections.abc import Callable, Sequence

@@ -103,10 +103,15 @@ def _moved(
     return START - RATE * m_hat / (v_hat.sqrt() + EPS)
 
 
+def _corrected() -> tuple[Tensor, Tensor]:
+    (b1, b2), g = BETAS, GRADIENT
+    m, v = b1 * M + (1 - b1) * g, b2 * V + (1 - b2) * g**2
+    return m / (1 - b1**STEP), v / (1 - b2**STEP)
+
+
 def _step(came: Any, check: Check) -> None:
-    b1, b2 = BETAS
-    m, v = b1 * M + (1 - b1) * GRADIENT, b2 * V + (1 - b2) * GRADIENT**2
-    m_hat, v_hat = m / (1 - b1**STEP), v / (1 - b2**STEP)
+    m_hat, v_hat = _corrected()
+    missing = 1 - BETAS[1] ** STEP
     from_zero = "the correction counts steps from 0; the first step has the number 1"
     check.equal(
         came,
@@ -131,7 +136,7 @@ def _step(came: Any, check: Check) -> None:
                 START - RATE * m_hat / (v_hat + EPS)
             ),
             "ε is added to √v, before the correction": (
-                START - RATE * m_hat * (1 - b2**STEP) ** 0.5 / (v.sqrt() + EPS)
+                START - RATE * m_hat * missing**0.5 / ((v_hat * missing).sqrt() + EPS)
             ),
             "the sign is wrong: the step goes uphill": 2 * START - _moved(),
             "the gradient itself makes the step, not its mean m̂": (

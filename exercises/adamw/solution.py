@@ -1,4 +1,4 @@
-"""AdamW's update: a step for each weight by itself, as long as its gradient is steady.
+"""AdamW's update: each weight moves by about the learning rate, however large its gradient is.
 
     m ← β₁ m + (1 - β₁) g           running mean of the gradient
     v ← β₂ v + (1 - β₂) g²          running mean of its square

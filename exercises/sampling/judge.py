@@ -4,13 +4,14 @@ import itertools
 import math
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from exercises.judging.check import Check
 from exercises.judging.inside import CONFIG, reference
-from exercises.sampling.filter_cases import (
+from exercises.sampling.small_cases import (
     LOGITS,
     SHOWN,
     P,
@@ -46,9 +47,10 @@ def in_small(yours: ModuleType, check: Check) -> None:
     _draw(yours.draw, check)
 
 
-def _together(distribution: Callable[..., Tensor], check: Check) -> None:
+def _settings() -> list[tuple[dict[str, Any], Tensor, dict[str, Tensor]]]:
+    """Settings, the distribution, and what mistakes give."""
     hot = normal(P**0.5)
-    cases = [
+    return [
         ({}, P, {"softmax is missing: probabilities are wanted": LOGITS}),
         (
             {"top_k": 3, "top_p": 0.71},
@@ -78,7 +80,10 @@ def _together(distribution: Callable[..., Tensor], check: Check) -> None:
             {"at temperature 0 the distribution has NaN": torch.full((1, 5), torch.nan)},
         ),
     ]
-    for settings, expected, mistakes in cases:
+
+
+def _together(distribution: Callable[..., Tensor], check: Check) -> None:
+    for settings, expected, mistakes in _settings():
         given = f"{SHOWN}\n" + (
             ", ".join(f"{name} = {value:g}" for name, value in settings.items()) or "no filter"
         )

@@ -92,6 +92,18 @@ def top_k_cases(keep: Callable[[Tensor, int], Tensor], check: Check) -> None:
         },
         otherwise="top-k keeps the wrong tokens",
     )
+    _equal_logits(keep, check)
+    given = f"{SHOWN}\nk = 9; softmax of the result"
+    try:
+        all_of_them = keep(LOGITS, 9)
+    except (RuntimeError, IndexError) as error:
+        check.fail(
+            given=given, came=error, expected=P, mistake="k may be larger than V: then all stay"
+        )
+    check.equal(_soft(all_of_them, check, given), P, given=given, otherwise="all should stay")
+
+
+def _equal_logits(keep: Callable[[Tensor, int], Tensor], check: Check) -> None:
     given = "logits = [1.0, 2.0, 1.0, 1.0]\nk = 2; softmax of the result"
     e = math.e
     check.equal(
@@ -104,14 +116,6 @@ def top_k_cases(keep: Callable[[Tensor, int], Tensor], check: Check) -> None:
         },
         otherwise="of equal logits those with the lower ids should stay (sort with stable=True)",
     )
-    given = f"{SHOWN}\nk = 9; softmax of the result"
-    try:
-        all_of_them = keep(LOGITS, 9)
-    except (RuntimeError, IndexError) as error:
-        check.fail(
-            given=given, came=error, expected=P, mistake="k may be larger than V: then all stay"
-        )
-    check.equal(_soft(all_of_them, check, given), P, given=given, otherwise="all should stay")
 
 
 def top_p_cases(keep: Callable[[Tensor, float], Tensor], check: Check) -> None:
@@ -139,6 +143,11 @@ def top_p_cases(keep: Callable[[Tensor, float], Tensor], check: Check) -> None:
         },
         otherwise="top-p keeps the wrong tokens",
     )
+    _first_and_rows(keep, check)
+
+
+def _first_and_rows(keep: Callable[[Tensor, float], Tensor], check: Check) -> None:
+    """Where one token has more than p; and two rows with different orders."""
     given = f"{SHOWN}\np = 0.25; softmax of the result"
     nothing = "nothing is left where the first token alone has more than p: it always stays"
     check.equal(
@@ -151,7 +160,7 @@ def top_p_cases(keep: Callable[[Tensor, float], Tensor], check: Check) -> None:
     rows = torch.cat([LOGITS, LOGITS.flip(-1)])
     check.equal(
         keep(rows, 0.7).softmax(-1),
-        torch.cat([kept, kept.flip(-1)]),
+        torch.cat([only(0, 1, 3), only(0, 1, 3).flip(-1)]),
         given=f"{SHOWN}, and a second row, the same from behind\np = 0.7; softmax",
         otherwise="one row is right, two are not: each row has its own order",
     )

@@ -145,10 +145,13 @@ DRAWS: list[tuple[list[float], float, int, dict[str, int]]] = [
         },
     ),
     (
-        [0.3, 0.3, 0.3995],
+        [0.3, 0.3, 0.3995, 0.0],
         0.9999,
         2,
-        {"token V does not exist: rounding may end the sum below 1, below u": 3},
+        {
+            "token V does not exist: rounding may end the sum below 1, below u": 4,
+            "a token of probability 0 was drawn: rounding ended the sum below u": 3,
+        },
     ),
 ]
 

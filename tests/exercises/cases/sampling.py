@@ -73,6 +73,11 @@ BUGS = [
     ("return logits.softmax(dim=-1)", "return logits", "softmax is missing"),
     ("cumulative <= uniform", "cumulative < uniform", "a token of probability 0"),
     (NORMAL, "", "token V does not exist"),
+    (
+        NORMAL,
+        "    return (cumulative <= uniform[:, None]).sum(-1).clamp(max=cumulative.size(-1) - 1)\n",
+        "rounding ended the sum below u",
+    ),
     ("uniform[:, None]", "uniform[:1, None]", "both rows use the first number"),
     (
         "return (cumulative <= uniform[:, None]).sum(dim=-1)",

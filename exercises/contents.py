@@ -5,6 +5,8 @@ The table is the only list. Each has a folder of its name with three files:
     solution.py   the answer, annotated; without its bodies it is what the learner starts from
     judge.py      what finds out whether a file is right, and in words why it is not
     hints.md      three hints, from a nudge to nearly the line
+
+A judge with many small cases keeps them in a file of their own.
 """
 
 from dataclasses import dataclass

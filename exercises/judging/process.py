@@ -14,7 +14,10 @@ from exercises.judging.judge import Verdict, judge
 
 LIMIT = 20.0  # seconds
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["exercises.judging.judge", "exercises.judging.inside"])
+CONTEXT.set_forkserver_preload(
+    # Optimisers import torch._dynamo when the first one is made: a second for each verdict.
+    ["exercises.judging.judge", "exercises.judging.inside", "torch._dynamo"]
+)
 
 
 def judged(name: str, path: Path, limit: float = LIMIT) -> Verdict:

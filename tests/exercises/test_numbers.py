@@ -1,11 +1,19 @@
 """The numbers that the exercises' texts quote."""
 
+import doctest
 import math
 
+import pytest
 import torch
 
 from exercises.contents import EXERCISES
 from exercises.judging.judge import load
+
+
+@pytest.mark.parametrize("name", [n for n, e in EXERCISES.items() if e.folder.exists()])
+def test_examples_in_docstrings(name: str) -> None:
+    solution = load(EXERCISES[name].folder / "solution.py", f"solution_of_{name}")
+    assert doctest.testmod(solution).failed == 0
 
 
 def test_muons_polynomial() -> None:

@@ -63,8 +63,8 @@ def judge(exercise: Exercise, path: Path) -> Verdict:
     said = io.StringIO()
     with redirect_stdout(said), redirect_stderr(said):
         failure = _first_failure(rules, solution, guard, path)
-        if failure is None and hasattr(rules, "typical"):
-            _time(rules.typical, path, solution, guard)
+        if failure is None:
+            failure = _time(rules.typical, path, solution, guard)
     if printed := said.getvalue():
         first = printed.strip().splitlines()[0] if printed.strip() else "an empty line"
         guard.remark(f"it printed {len(printed.splitlines())} lines, the first: {first[:60]}")
@@ -137,16 +137,20 @@ def _explain(error: BaseException, stage: str, path: Path) -> Failure:
 
 def _time(
     typical: Callable[[ModuleType], object], path: Path, solution: ModuleType, guard: Guard
-) -> None:
+) -> Failure | None:
     """A remark if the learner's code is far slower than the solution."""
     fastest = []
-    for module in (load(path, "mine"), solution):
-        seconds = []
-        for _ in range(3):
-            start = time.perf_counter()
-            typical(module)
-            seconds.append(time.perf_counter() - start)
-        fastest.append(min(seconds))
+    try:
+        for module in (load(path, "mine"), solution):
+            seconds = []
+            for _ in range(3):
+                start = time.perf_counter()
+                typical(module)
+                seconds.append(time.perf_counter() - start)
+            fastest.append(min(seconds))
+    except BaseException as error:
+        return _explain(error, "at a usual size", path)
     if fastest[0] > SLOW * fastest[1]:
         times = fastest[0] / fastest[1]
         guard.remark(f"right, but {times:.0f} times as slow as the solution: is there a loop?")
+    return None

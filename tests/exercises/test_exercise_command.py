@@ -229,3 +229,12 @@ def test_what_has_no_place_is_refused(folder: Path, flags: tuple[str, ...], mess
 
 def test_what_trains_is_what_the_list_says() -> None:
     assert [each.name for each in EXERCISES.values() if each.trains] == list(TRAINED)
+
+
+def test_code_that_fails_only_at_a_usual_size_gets_a_verdict() -> None:
+    text = SOLUTION.read_text("utf-8").replace(
+        "K = queries.size(-1)", "K = queries.size(-1); assert keys.size(-2) < 100, 'too long'"
+    )
+    verdict = judged("attention", write(text=text))
+    assert verdict.failure is not None
+    assert verdict.failure.mistake == "AssertionError: too long"

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from parallel_tools import torchrun
 from processes import wait_until
 from safetensors import safe_open
 from training_tools import ROOT, assert_same_run, call, metrics, train, write_text
@@ -238,3 +239,36 @@ def test_code_that_fails_only_at_a_usual_size_gets_a_verdict() -> None:
     verdict = judged("attention", write(text=text))
     assert verdict.failure is not None
     assert verdict.failure.mistake == "AssertionError: too long"
+
+
+@pytest.mark.slow
+def test_two_processes_train_with_a_learners_parts(folder: Path) -> None:
+    """The same losses as one process; where that cannot be, it says why."""
+    write_text(folder / "text.txt")
+    for name in ("attention", "layer_norm", "feed_forward", "adamw"):
+        write(name)
+    flags = ("--mine", "mine", "--unjudged", "--steps", "20")
+    for name, processes in (("one", 1), ("two", 2)):
+        done = torchrun(folder, processes, *flags, "--name", name)
+        assert done.returncode == 0, done.stderr[-2000:]
+    for a, b in zip(metrics(Path("runs/one")), metrics(Path("runs/two")), strict=True):
+        assert a["train_loss"] == pytest.approx(b["train_loss"], abs=1e-4)
+    write("accumulation")
+    done = torchrun(folder, 2, *flags, "--name", "refused")
+    assert done.returncode != 0
+    assert "mine/accumulation.py counts the tokens of one process" in done.stderr
+
+
+@pytest.mark.slow
+def test_all_parts_together_train_and_compile(folder: Path) -> None:
+    write_text(folder / "text.txt")
+    for name in TRAINED:
+        write(name)
+    flags = (*FLAGS, "--steps", "12", "--dropout", "0", "--precision", "fp32")
+    for name, more in (("mine", ("--mine", "mine", "--unjudged")), ("ours", ())):
+        assert train(*flags, *more, "--name", name) == 0
+    assert train(*flags, "--mine", "mine", "--unjudged", "--compile", "on", "--name", "fast") == 0
+    ours = metrics(Path("runs/ours"))
+    for other in ("mine", "fast"):
+        for a, b in zip(metrics(Path(f"runs/{other}")), ours, strict=True):
+            assert a["train_loss"] == pytest.approx(b["train_loss"], abs=2e-4), other

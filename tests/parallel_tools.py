@@ -15,7 +15,7 @@ FLAGS = (
     *("--dataset", "text", "--text", "text.txt"),
 )
 TRAIN = ROOT / "commands/train.py"
-OBSERVED = Path(__file__).with_name("observed_train.py")
+OBSERVED = ROOT / "tests/training/observed_train.py"
 
 
 def torchrun(

@@ -175,6 +175,10 @@ def main(action: Annotated[Action, tyro.conf.arg(name="")]) -> int:
     return do()
 
 
+def with_default(flags: list[str]) -> list[str]:
+    """Without anything else it is the list that is asked for."""
+    return flags if flags and flags[0] != "--mine" else ["list", *flags]
+
+
 if __name__ == "__main__":
-    flags = sys.argv[1:]
-    run(main, flags if flags and flags[0] != "--mine" else ["list", *flags])
+    run(main, with_default(sys.argv[1:]))

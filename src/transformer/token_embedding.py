@@ -8,9 +8,9 @@ table is learned like any other matrix: as input, the rows of a step's tokens ge
 Why √D: one table has two tasks (model.py). As the output projection its rows must be short, so
 that untrained logits are near 0: entries of about 0.5/√D make rows of length 0.5, whatever D is. As
 input a row must be long, or it is lost in the position added to it, whose length is √(D/2), 11.3 at
-D = 256. The factor √D brings it to 0.5 · √D = 8. Training starts with positions a quarter as long,
-2.8: at their full length they drown the tokens, and the first hundreds of steps go into undoing
-that (docs/experiments.md, "How large tokens and positions start").
+D = 256. The factor √D brings it to 0.5 · √D = 8. Trainings begin with positions half as long, 5.7:
+at their full length they drown the tokens, and the first hundreds of steps go into undoing that
+(docs/experiments.md, "How large tokens and positions start").
 
 Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.4.
 """

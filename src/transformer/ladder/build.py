@@ -19,7 +19,7 @@ from transformer.parts import CLASSIC, Part, Parts
 from transformer.positional_encoding import SinusoidalPositions
 from transformer.token_embedding import TokenEmbedding
 
-LEARNED_POSITIONS = 0.18  # as large as sinusoids × 0.25
+LEARNED_POSITIONS = 0.35  # as large as sinusoids × 0.5
 POSITIONS: dict[str, Part] = {
     "sinusoidal": SinusoidalPositions,
     "learned": LearnedPositions,

@@ -219,7 +219,7 @@ class TrainingConfig(
         return flags(**{field.name: getattr(self, field.name) for field in fields(flags)})  # type: ignore[arg-type]
 
 
-POSITION_SCALE = 0.25
+POSITION_SCALE = 0.5
 """What trainings begin with; see token_embedding.py. (1, the default, is what older files mean.)"""
 
 TOY = TrainingConfig(

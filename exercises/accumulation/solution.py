@@ -30,7 +30,8 @@ def accumulate(
 
     Args:
         loss_of: `loss_of(inputs, targets)` computes the mean loss over the scored tokens of one
-            micro-batch, a scalar tensor (0 if none is scored). Call it once for each, in order.
+            micro-batch, a scalar tensor (0 if none is scored). Call it once for each, in
+            order; one without a scored token may be left out.
         micro_batches: (inputs, targets) pairs, (B, T) each, of any sizes. A target of -100 is not
             scored, all others are. The weights' `.grad` is empty at first.
 

@@ -213,6 +213,24 @@ def at_random(yours: ModuleType, check: Check) -> None:
                 tolerance=1e-9,
             )
 
+    g = torch.tensor([1.0, -2.0], dtype=torch.float64)
+    late = yours.adamw_update(
+        torch.zeros(2, dtype=torch.float64), g, 0 * g, 0 * g, 2_000, learning_rate=0.1,
+        betas=(0.5, 0.9999), eps=0.0, weight_decay=0.0,
+    )[0]  # fmt: skip
+    v_hat = (1 - 0.9999) * g**2 / (1 - 0.9999**2_000)
+    check.equal(
+        late,
+        -0.1 * 0.5 * g / v_hat.sqrt(),
+        given="step 2,000 with β₂ = 0.9999, m = v = 0",
+        mistakes={
+            "the correction for starting at zero is left out in late steps; with a β near 1 it "
+            "still matters there": -0.1 * 0.5 * g / ((1 - 0.9999) * g**2).sqrt()
+        },
+        otherwise="a late step is wrong",
+        tolerance=1e-9,
+    )
+
 
 def in_the_model(yours: ModuleType, check: Check) -> None:
     same_training(Mine({"adamw": yours}), reference(), reference(), check)

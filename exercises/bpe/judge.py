@@ -145,6 +145,7 @@ def at_random(yours: ModuleType, check: Check) -> None:
         (b"a", 9, 3, 6),
         (b"ab", 6, 8, 20),
         (b"abcd", 7, 30, 40),
+        (b"abcdef", 9, 60, 120),
         (bytes(range(128)), 5, 20, 30),
     ]:
         pieces = {

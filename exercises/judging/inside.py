@@ -42,7 +42,28 @@ def same_inside(mine: Mine, check: Check) -> None:
     theirs.load_state_dict(ours.state_dict())
     with torch.no_grad():
         same_logits(theirs.eval(), ours.eval(), check)
+    same_gradient_of_logits(theirs, ours, check)
     same_training(mine, theirs, ours, check)
+
+
+def same_gradient_of_logits(
+    theirs: DecoderOnlyTransformer, ours: DecoderOnlyTransformer, check: Check
+) -> None:
+    """Training takes another way to the loss, so what `forward` detaches shows only here."""
+    gradients = []
+    for model in (theirs, ours):
+        model.zero_grad()
+        model(IDS).square().mean().backward()
+        gradients.append({name: p.grad for name, p in model.named_parameters()})
+    for name, expected in gradients[1].items():
+        found = gradients[0][name]
+        check.equal(
+            torch.zeros_like(ours.get_parameter(name)) if found is None else found,
+            torch.zeros_like(ours.get_parameter(name)) if expected is None else expected,
+            given=f"{GIVEN}; the gradient of the logits' mean square",
+            otherwise=f"the gradient of {name} is another: is something detached?",
+            tolerance=TOLERANCE,
+        )
 
 
 def same_logits(theirs: DecoderOnlyTransformer, ours: DecoderOnlyTransformer, check: Check) -> None:

@@ -28,6 +28,7 @@ class Surer(nn.Module):
     def __init__(self, check: Check) -> None:
         super().__init__()
         self.check = check
+        self.part = nn.Dropout(0.5)
         self.modes: set[tuple[bool, bool]] = set()  # (training, gradients)
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -45,7 +46,8 @@ class Surer(nn.Module):
             expected=f"at most {SIZE} tokens",
             mistake="the window is longer than size: the model cannot read that many",
         )
-        self.modes.add((self.training, torch.is_grad_enabled()))
+        # A part of the model knows only what `eval` tells it, not what was set on the whole.
+        self.modes.add((self.part.training, torch.is_grad_enabled()))
         places = torch.arange(1.0, 1 + ids.size(1))[:, None]  # (W, 1)
         table = (torch.arange(V * V) * 7 % 11).reshape(V, V) / 5 - 1  # (V, V)
         return table[ids] * places / 2  # (B, W, V)

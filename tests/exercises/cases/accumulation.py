@@ -6,6 +6,11 @@ COUNT = "int((targets != -100).sum()) for"
 LOOP = "for (inputs, targets), count in zip(micro_batches, scored, strict=True):"
 MEAN = "mean += loss.item() * share"
 BUGS = [
+    (
+        "(loss * share).backward()",
+        "(loss * share).backward(retain_graph=True)",
+        "activations of earlier micro-batches are kept",
+    ),
     (SHARE, "share = 1 / len(micro_batches)", "a mean of means is not the mean"),
     (SHARE, "share = 1", "without their shares"),
     (SHARE, "share = count", "the gradient is wrong"),

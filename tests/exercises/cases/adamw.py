@@ -8,6 +8,11 @@ ROOT = "(v_hat.sqrt() + eps)"
 DECAYED = "decayed = weight - learning_rate * weight_decay * weight"
 RETURN = "return decayed - learning_rate * m_hat / (v_hat.sqrt() + eps), m, v"
 BUGS = [
+    (
+        "v_hat = v / (1 - beta2**step)",
+        "v_hat = v / (1 - beta2**step) if step < 1000 else v",
+        "left out in late steps",
+    ),
     (M, "m = beta1 * m + gradient", "m is not a mean"),
     (M, "m = beta1 * gradient + (1 - beta1) * m", "β₁ and 1 - β₁"),
     ("beta1, beta2 = betas", "beta2, beta1 = betas", "β₁ and β₂ are in each other's place"),

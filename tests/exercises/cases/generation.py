@@ -6,6 +6,7 @@ CAT = "ids = torch.cat([ids, unread], dim=1)"
 ENDED = "ended = ended | (new == stop_id)"
 REPEAT = "new = torch.where(ended, stop_id, new)"
 BUGS = [
+    ("model.eval()", "model.training = False", ""),
     (READ, "logits = model(unread)[:, -1]", "without the cache"),
     (READ, "logits = model(ids)[:, -1]", "without the cache"),
     (READ, "logits = model(ids, cache)[:, -1]", "the whole text is read again"),

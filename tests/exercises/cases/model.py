@@ -6,6 +6,11 @@ RESULT = "return self.final_norm(x)"
 LOGITS = "return self.output.logits(self.hidden_states(ids, cache), table)"
 BLOCKS = "nn.ModuleList(parts.block(config, parts) for _ in range(config.n_layers))"
 BUGS = [
+    (
+        "self.output.logits(self.hidden_states(ids, cache), table)",
+        "self.output.logits(self.hidden_states(ids, cache), table.detach())",
+        "the gradient of token_embedding.weight is another: is something detached?",
+    ),
     (RESULT, "return x", "the final norm is left out"),
     (RESULT, "return self.final_norm(self.final_norm(x))", "the final norm comes twice"),
     (LOOP, "x = self.final_norm(block(x, layer))", "after each block too"),

@@ -6,6 +6,7 @@ END = "end = min(scored + (stride if scored else size), len(targets))"
 NATS = "nats -= new.gather(1, targets[scored:end, None]).sum().item()"
 NEW = "new = logits[scored - start :].log_softmax(dim=-1)"
 BUGS = [
+    ("model.eval()", "model.training = False", ""),
     (RETURN, "return nats / len(targets)", "this is the mean loss"),
     (RETURN, "return 2 ** (nats / len(targets))", "2 to the power"),
     (RETURN, "return math.exp(nats)", "added, not averaged"),

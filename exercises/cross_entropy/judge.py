@@ -153,13 +153,17 @@ def _large(loss_of: Callable[[Tensor, Tensor], Tensor], check: Check) -> None:
         )
 
     far = torch.tensor([[0.0, 1.0], [200.0, 201.0]])
+    apart = (
+        "rows that are far apart disturb each other: subtract the largest logit of each row, not "
+        "that of all"
+    )
     one = float(torch.log1p(torch.tensor(1.0).exp()))  # ln(1 + e)
     check.equal(
         loss_of(far, torch.tensor([0, 0])),
         torch.tensor(one),
         given=f"logits = {far.tolist()}\ntargets = [0, 0]",
-        otherwise="rows that are far apart disturb each other: subtract the largest logit of each "
-        "row, not that of all",
+        mistakes={apart: -torch.inf},
+        otherwise=apart,
     )
 
 

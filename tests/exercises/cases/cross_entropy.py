@@ -5,7 +5,8 @@ PICK = "losses = -log_probabilities.gather(1, ids[:, None])[:, 0]  # (n,)"
 BUGS = [
     (
         "rows - rows.logsumexp(dim=-1, keepdim=True)",
-        "(lambda m: rows - (rows - m).exp().sum(-1, True).log() - m)(rows.max() if len(rows) else 0.0)",
+        "(lambda m: rows - (rows - m).exp().sum(-1, True).log() - m)"
+        "(rows.max() if len(rows) else 0.0)",
         "the largest logit of each row",
     ),
     ("losses = -log", "losses = log", "the sign is wrong"),

@@ -32,7 +32,7 @@ def torchrun(
     return subprocess.run(
         [*command, str(script), *FLAGS, *args],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "tests"), **(environment or {})},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", **(environment or {})},
         capture_output=True,
         text=True,
         timeout=500,

@@ -7,6 +7,7 @@ uv run python commands/exercise.py check --watch      judges each file when it i
 uv run python commands/exercise.py hint attention     one more hint each time, three in all
 uv run python commands/exercise.py solution attention after passing, or with --give-up
 uv run python commands/train.py --dataset toy --mine mine      trains what has passed
+uv run python commands/exercise.py clinic             trainings with one bug each: find it
 """
 
 if __name__ == "__main__":
@@ -165,7 +166,42 @@ class Solution(_Named):
         return 0
 
 
-Action = List | Start | Check | Hint | Solution
+@dataclass(frozen=True)
+class Clinic(_Folder):
+    """Sick trainings: without a number all of them, with one what that patient shows."""
+
+    number: tyro.conf.Positional[int | None] = None
+    """The patient. The first look trains it, for about a minute."""
+    examine: str | None = None
+    """Show one examination more."""
+    answer: str | None = None
+    """Your diagnosis."""
+    prove: Path | None = None
+    """A file of yours with a function test(patient) that a healthy one passes and this one fails;
+    exercises/clinic/patient.py says what a patient has."""
+
+    def do(self) -> int:
+        from exercises.clinic.visit import Visit, visit_all  # half a second that others need not
+
+        wishes = [wish for wish in (self.examine, self.answer, self.prove) if wish is not None]
+        if len(wishes) > 1 or (wishes and self.number is None):
+            raise UserError("one patient's number, and one of --examine, --answer, --prove at once")
+        if self.number is None:
+            visit_all(plain_console(), self.mine)
+            return 0
+        visit = Visit(plain_console(), self.mine, self.number)
+        if self.answer is not None:
+            return 0 if visit.answer(self.answer) else 1
+        if self.prove is not None:
+            return 0 if visit.prove(self.prove) else 1
+        if self.examine is not None:
+            visit.examine(self.examine)
+        else:
+            visit.look()
+        return 0
+
+
+Action = List | Start | Check | Hint | Solution | Clinic
 
 
 @tyro.conf.configure(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)

@@ -14,4 +14,5 @@
 | `judging/process.py` | the same in a process of its own, with a limit |
 | `judging/skeleton.py` | the file that a learner starts from |
 | `judging/show.py` | what the learner sees of it |
+| `clinic/` | trainings with one bug each, to be found by what they show |
 """

@@ -24,7 +24,7 @@ def draw_curves(records: list[Record], path: Path, title: str) -> None:
     """Losses and learning rate; below, where it was measured, the best induction score."""
     steps, judged = _measured(records)
     copying = [r for r in judged if r.get("induction") is not None]
-    figure = _new_figure(8, 7 if copying else 5)
+    figure = new_figure(8, 7 if copying else 5)
     heights = [5, 2] if copying else [5]
     panels: Any = figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=heights)
     losses, below = panels[0, 0], panels[-1, 0]
@@ -59,7 +59,7 @@ def save_picture(figure: Any, path: Path, dpi: float | str = "figure") -> None:
             figure.savefig(temporary, dpi=dpi, format=path.suffix.lower().lstrip("."))
 
 
-def _new_figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -176,7 +176,7 @@ def seconds_of(steps: list[Record]) -> list[float]:
 
 def draw_comparison(runs: list[RunSummary], path: Path) -> None:
     """Loss over tokens and loss over time: training thin, validation with dots."""
-    figure = _new_figure(11, 4.5)
+    figure = new_figure(11, 4.5)
     axes: Any = figure.subplots(1, 2, sharey=True)
     lines = []
     for number, run in enumerate(runs):

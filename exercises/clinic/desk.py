@@ -1,0 +1,57 @@
+"""What has been seen of whom: mine/clinic/N.json.
+
+{"evidence": …, "asked": ["future"], "answers": ["no-mask"], "found": false}
+"""
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from exercises.clinic.examination import Evidence
+from transformer.errors import UserError
+from transformer.machine.files import write_atomically
+
+
+@dataclass(frozen=True)
+class Record:
+    """One patient's."""
+
+    evidence: Evidence
+    asked: list[str] = field(default_factory=list)
+    """The examinations that have been shown."""
+    answers: list[str] = field(default_factory=list)
+    """The diagnoses that have been given."""
+    found: bool = False
+
+
+class Desk:
+    """The records in a learner's folder."""
+
+    def __init__(self, mine: Path) -> None:
+        self.folder = mine / "clinic"
+
+    def path(self, number: int, ending: str = "json") -> Path:
+        return self.folder / f"{number}.{ending}"
+
+    def record(self, number: int) -> Record | None:
+        """None for a patient that has not been seen."""
+        path = self.path(number)
+        try:
+            saved = json.loads(path.read_text(encoding="utf-8"))
+            return Record(Evidence(**saved.pop("evidence")), **saved)
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise UserError(f"{path} is damaged: delete it, and the patient is seen anew") from None
+
+    def keep(self, number: int, record: Record) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        saved = {**vars(record), "evidence": record.evidence.to_json()}
+        write_atomically(self.path(number), json.dumps(saved).encode(), sync=False)
+
+    def note(self, number: int, record: Record, **values: Any) -> Record:
+        """The record with some values changed, kept."""
+        changed = replace(record, **values)
+        self.keep(number, changed)
+        return changed

@@ -1,0 +1,130 @@
+"""A visit to the clinic: what `commands/exercise.py clinic` does."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from exercises.clinic.cases import CASES, DIAGNOSES, HEALTHY, WARD, Case
+from exercises.clinic.desk import Desk, Record
+from exercises.clinic.examination import train
+from exercises.clinic.findings import EXAMINATIONS
+from exercises.clinic.patient import STEPS, Patient
+from exercises.clinic.picture import draw
+from exercises.clinic.record import recorded_curves
+from exercises.clinic.sheet import (
+    COMMAND,
+    show_examination,
+    show_found,
+    show_sheet,
+    show_ward,
+    show_wrong,
+)
+from transformer.errors import UserError
+
+Test = Callable[[Patient], object]
+
+
+class Visit:
+    """To one patient, whose number is checked."""
+
+    def __init__(self, console: Console, mine: Path, number: int) -> None:
+        if not 1 <= number <= len(WARD):
+            raise UserError(f"there is no patient {number}; there are 1 to {len(WARD)}")
+        self.console, self.desk, self.number = console, Desk(mine), number
+        self.case: Case = WARD[number - 1]
+
+    def look(self) -> None:
+        """Train it, unless that has been done, and show everything."""
+        record = self.desk.record(self.number) or self._train()
+        show_sheet(self.console, self.number, record, recorded_curves()["healthy"], self.desk)
+
+    def examine(self, name: str) -> None:
+        if name not in EXAMINATIONS:
+            raise UserError(
+                f"there is no examination {name!r}; there are {', '.join(EXAMINATIONS)}"
+            )
+        record = self._seen()
+        self.desk.note(self.number, record, asked=[*record.asked, name])
+        show_examination(self.console, name, record, recorded_curves()["healthy"])
+
+    def answer(self, name: str) -> bool:
+        if name not in CASES:
+            raise UserError(f"there is no diagnosis {name!r}; there are {', '.join(DIAGNOSES)}")
+        record = self._seen()
+        found = name == self.case.name
+        answers = [*record.answers, name]
+        self.desk.note(self.number, record, answers=answers, found=found or record.found)
+        if found:
+            show_found(self.console, self.case)
+        else:
+            show_wrong(self.console, name, record)
+        return found
+
+    def prove(self, path: Path) -> bool:
+        """Whether a learner's test finds the bug: the healthy passes it, the patient does not."""
+        record, test = self._seen(), load_test(path)
+        mistake = failure(test, HEALTHY())
+        if mistake:
+            self.console.print(f"✗ A healthy patient fails it too: {mistake}", style="red")
+            return False
+        mistake = failure(test, self.case.patient())
+        if mistake is None:
+            self.console.print(f"✗ Patient {self.number} passes it.", style="red")
+            return False
+        self.desk.note(self.number, record, found=True)
+        self.console.print(f"Your test fails, as it should: {mistake}")
+        show_found(self.console, self.case)
+        return True
+
+    def _seen(self) -> Record:
+        record = self.desk.record(self.number)
+        if record is None:
+            raise UserError(f"see the patient first: {COMMAND} {self.number}")
+        return record
+
+    def _train(self) -> Record:
+        steps = iter(track(range(STEPS), f"Patient {self.number} trains", console=self.console))
+        record = Record(train(self.case.patient(), lambda step: next(steps)))
+        next(steps, None)  # the bar is full
+        title = f"Patient {self.number}"
+        self.desk.keep(self.number, record)
+        healthy = recorded_curves()["healthy"]
+        draw(record.evidence, healthy, title, self.desk.path(self.number, "png"))
+        return record
+
+
+def visit_all(console: Console, mine: Path) -> None:
+    show_ward(console, Desk(mine))
+
+
+def load_test(path: Path) -> Test:
+    """The function `test` of a file."""
+    if not path.is_file():
+        raise UserError(f"--prove {path}: there is no such file")
+    spec = importlib.util.spec_from_file_location("your_test", path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"--prove {path}: the name of a Python file ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+    test: Test | None = getattr(module, "test", None)
+    if not callable(test):
+        raise UserError(
+            f"{path} has no function `test(patient)`; what a patient has is in "
+            "exercises/clinic/patient.py"
+        )
+    return test
+
+
+def failure(test: Test, patient: Patient) -> str | None:
+    """How it fails, in a line; None if it passes."""
+    try:
+        test(patient)
+    except Exception as error:
+        return " ".join(f"{type(error).__name__}: {error}".split())
+    return None

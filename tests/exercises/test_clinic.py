@@ -68,6 +68,46 @@ def test_a_loss_below_the_floor_proves_a_leak() -> None:
     assert min(last("healthy")) > FLOOR
 
 
+def test_the_texts_quote_the_record() -> None:
+    """Where a text compares two losses, the other one is that of a healthy patient."""
+    ends = {name: sum(last(name)) / 3 for name in CURVES}
+    for name, number in (
+        *(("no-residual", "1.33"), ("rate-rises-again", "1.12"), ("gains-decay", "1.088")),
+        *(("no-mask", "0.68"), ("untied", "0.93"), ("no-scale", "1.087")),
+        *(("dropout-in-evaluation", "1.12"), ("norm-on-the-bus", "1.066")),
+    ):
+        assert number in CASES[name].why
+        assert f"{ends[name]:.{len(number) - 2}f}" == number
+        assert re.search(r"1\.080?", CASES[name].why)
+    assert f"{ends['healthy']:.3f}" == "1.080"
+    assert f"{sum(last('healthy', 'train')) / 3:.2f}" == "1.11"
+    sharpness = {
+        name: sum(curves["numbers"]["sharpness"] for curves in CURVES[name]) / 3
+        for name in ("no-scale", "healthy")
+    }
+    assert [f"{value:.2f}" for value in sharpness.values()] == ["0.51", "0.37"]
+    gradients = [last(name, "gradient") for name in ("no-residual", "healthy")]
+    assert min(gradients[0]) > 2 * max(gradients[1])
+
+
+def test_most_bugs_hardly_show_in_the_loss() -> None:
+    """What README says of them."""
+    healthy, ends = last("healthy"), {name: last(name) for name in CASES}
+    assert [n for n, seeds in ends.items() if sum(seeds) > 1.05 * sum(healthy)] == ["no-residual"]
+    assert sum(sum(seeds) < 0.999 * sum(healthy) for seeds in ends.values()) == 7
+
+
+def test_what_only_an_examination_shows() -> None:
+    """The same curves as in health, and other numbers, as the texts say."""
+    for name in ("positions-late-in-cache", "mean-of-means"):
+        for curves, healthy in zip(CURVES[name], HEALTHY_CURVES, strict=True):
+            assert curves["validation"] == pytest.approx(healthy["validation"], rel=1e-3)
+    assert all(1.6 < c["numbers"]["cache_error"] < 1.9 for c in CURVES["positions-late-in-cache"])
+    assert all(c["numbers"]["split_error"] > 0.8 for c in CURVES["mean-of-means"])
+    assert all(c["numbers"]["end"] < 1e-4 for c in CURVES["no-end-of-text"])
+    assert all(c["numbers"]["end"] > 0.99 for c in HEALTHY_CURVES)
+
+
 @pytest.mark.parametrize("name", [name for name, c in CASES.items() if not {*c.signs} & {*LEARNED}])
 def test_the_record_is_of_this_code(name: str) -> None:
     """What the bug moves without training, it moves in a model made now."""

@@ -26,6 +26,9 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from exercises.clinic.desk import Desk
+from exercises.clinic.sheet import show_ward
+from exercises.clinic.visit import Visit
 from exercises.contents import EXERCISES, Exercise
 from exercises.judging.process import judged
 from exercises.judging.show import COMMAND, hints, show_list, show_verdict
@@ -171,7 +174,7 @@ class Clinic(_Folder):
     """Sick trainings: without a number all of them, with one what that patient shows."""
 
     number: tyro.conf.Positional[int | None] = None
-    """The patient. The first look trains it, for about a minute."""
+    """The patient. The first look trains it, for half a minute or so."""
     examine: str | None = None
     """Show one examination more."""
     answer: str | None = None
@@ -181,13 +184,11 @@ class Clinic(_Folder):
     exercises/clinic/patient.py says what a patient has."""
 
     def do(self) -> int:
-        from exercises.clinic.visit import Visit, visit_all  # half a second that others need not
-
         wishes = [wish for wish in (self.examine, self.answer, self.prove) if wish is not None]
         if len(wishes) > 1 or (wishes and self.number is None):
             raise UserError("one patient's number, and one of --examine, --answer, --prove at once")
         if self.number is None:
-            visit_all(plain_console(), self.mine)
+            show_ward(plain_console(), Desk(self.mine))
             return 0
         visit = Visit(plain_console(), self.mine, self.number)
         if self.answer is not None:

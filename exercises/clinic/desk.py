@@ -1,12 +1,11 @@
 """What has been seen of whom: mine/clinic/N.json.
 
-{"evidence": …, "asked": ["future"], "answers": ["no-mask"], "found": false}
+{"evidence": …, "found": false}
 """
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from exercises.clinic.examination import Evidence
 from transformer.errors import UserError
@@ -18,11 +17,8 @@ class Record:
     """One patient's."""
 
     evidence: Evidence
-    asked: list[str] = field(default_factory=list)
-    """The examinations that have been shown."""
-    answers: list[str] = field(default_factory=list)
-    """The diagnoses that have been given."""
     found: bool = False
+    """Whether its bug has been found."""
 
 
 class Desk:
@@ -47,11 +43,4 @@ class Desk:
 
     def keep(self, number: int, record: Record) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        saved = {**vars(record), "evidence": record.evidence.to_json()}
-        write_atomically(self.path(number), json.dumps(saved).encode(), sync=False)
-
-    def note(self, number: int, record: Record, **values: Any) -> Record:
-        """The record with some values changed, kept."""
-        changed = replace(record, **values)
-        self.keep(number, changed)
-        return changed
+        write_atomically(self.path(number), json.dumps(asdict(record)).encode(), sync=False)

@@ -39,9 +39,6 @@ class Evidence:
     attention: list[list[list[list[float]]]]
     """... the weights on it: block, head, place that looks, place looked at."""
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
     @property
     def curves(self) -> dict[str, Any]:
         """What is kept of many."""

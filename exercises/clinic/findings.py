@@ -115,7 +115,7 @@ def examine(patient: Patient, model: DecoderOnlyTransformer) -> dict[str, float]
 
 
 def _text(patient: Patient) -> Tensor:
-    return patient.batch().inputs[:1, :PLACES]  # (1, PLACES), longer than no story
+    return patient.batch().inputs[:1, :PLACES]  # (1, PLACES)
 
 
 @contextmanager

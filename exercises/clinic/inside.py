@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from transformer.attention import MultiHeadAttention, causal_mask
 from transformer.block import Block, Extras
 from transformer.config import ModelConfig
 from transformer.kv_cache import LayerCache
-from transformer.loss import Exponentials, TiedOutput, linear_cross_entropy, row_exponentials
+from transformer.loss import TiedOutput
 from transformer.parts import CLASSIC
 from transformer.positional_encoding import SinusoidalPositions
 
@@ -139,15 +140,9 @@ class Untied(Patient):
             self.weight = nn.Parameter(torch.empty(shape))  # ◀ the embedding's, `table`
 
         def logits(self, hidden: Tensor, table: Tensor) -> Tensor:
-            return F.linear(hidden, self.weight)
+            return super().logits(hidden, self.weight)
 
-        def loss(
-            self,
-            hidden: Tensor,
-            table: Tensor,
-            targets: Tensor,
-            exponentials: Exponentials = row_exponentials,
-        ) -> Tensor:
-            return linear_cross_entropy(hidden, self.weight, targets)
+        def loss(self, hidden: Tensor, table: Tensor, *rest: Any, **named: Any) -> Tensor:
+            return super().loss(hidden, self.weight, *rest, **named)
 
     parts = replace(CLASSIC, output=Output)

@@ -21,6 +21,7 @@ def draw(evidence: Evidence, healthy: list[dict[str, Any]], title: str, path: Pa
             axes.imshow(evidence.attention[block][head], vmin=0, vmax=1, cmap="magma")
             axes.set_title(f"block {block}, head {head}", fontsize=9)
             axes.set(xticks=[], yticks=[])
+    path.parent.mkdir(parents=True, exist_ok=True)
     save_picture(figure, path)
 
 

@@ -1,7 +1,7 @@
 """A visit to the clinic: what `commands/exercise.py clinic` does."""
 
-import importlib.util
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -19,10 +19,10 @@ from exercises.clinic.sheet import (
     show_examination,
     show_found,
     show_sheet,
-    show_ward,
     show_wrong,
 )
 from transformer.errors import UserError
+from transformer.training.mine_folder import load_part
 
 Test = Callable[[Patient], object]
 
@@ -46,22 +46,17 @@ class Visit:
             raise UserError(
                 f"there is no examination {name!r}; there are {', '.join(EXAMINATIONS)}"
             )
-        record = self._seen()
-        self.desk.note(self.number, record, asked=[*record.asked, name])
-        show_examination(self.console, name, record, recorded_curves()["healthy"])
+        show_examination(self.console, name, self._seen(), recorded_curves()["healthy"])
 
     def answer(self, name: str) -> bool:
         if name not in CASES:
             raise UserError(f"there is no diagnosis {name!r}; there are {', '.join(DIAGNOSES)}")
         record = self._seen()
-        found = name == self.case.name
-        answers = [*record.answers, name]
-        self.desk.note(self.number, record, answers=answers, found=found or record.found)
-        if found:
-            show_found(self.console, self.case)
-        else:
+        if name != self.case.name:
             show_wrong(self.console, name, record)
-        return found
+            return False
+        self._found(record)
+        return True
 
     def prove(self, path: Path) -> bool:
         """Whether a learner's test finds the bug: the healthy passes it, the patient does not."""
@@ -74,10 +69,13 @@ class Visit:
         if mistake is None:
             self.console.print(f"✗ Patient {self.number} passes it.", style="red")
             return False
-        self.desk.note(self.number, record, found=True)
         self.console.print(f"Your test fails, as it should: {mistake}")
-        show_found(self.console, self.case)
+        self._found(record)
         return True
+
+    def _found(self, record: Record) -> None:
+        self.desk.keep(self.number, replace(record, found=True))
+        show_found(self.console, self.case)
 
     def _seen(self) -> Record:
         record = self.desk.record(self.number)
@@ -89,30 +87,19 @@ class Visit:
         steps = iter(track(range(STEPS), f"Patient {self.number} trains", console=self.console))
         record = Record(train(self.case.patient(), lambda step: next(steps)))
         next(steps, None)  # the bar is full
-        title = f"Patient {self.number}"
+        path, healthy = self.desk.path(self.number, "png"), recorded_curves()["healthy"]
+        draw(record.evidence, healthy, f"Patient {self.number}", path)
         self.desk.keep(self.number, record)
-        healthy = recorded_curves()["healthy"]
-        draw(record.evidence, healthy, title, self.desk.path(self.number, "png"))
         return record
-
-
-def visit_all(console: Console, mine: Path) -> None:
-    show_ward(console, Desk(mine))
 
 
 def load_test(path: Path) -> Test:
     """The function `test` of a file."""
     if not path.is_file():
         raise UserError(f"--prove {path}: there is no such file")
-    spec = importlib.util.spec_from_file_location("your_test", path)
-    if spec is None or spec.loader is None:
+    if path.suffix != ".py":
         raise UserError(f"--prove {path}: the name of a Python file ends in .py")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise UserError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
-    test: Test | None = getattr(module, "test", None)
+    test: Test | None = getattr(load_part(path), "test", None)
     if not callable(test):
         raise UserError(
             f"{path} has no function `test(patient)`; what a patient has is in "

@@ -99,14 +99,19 @@ def load_mine(config: TrainingConfig, processes: int = 1) -> Mine:
                 f"`uv run python commands/exercise.py check {name}`, or --unjudged"
             )
     mine = Mine(
-        {name: _load(path) for name, path in files.items()},
+        {name: load_part(path) for name, path in files.items()},
         {name: hash_file(path) for name, path in files.items()},
     )
     _check_use(mine, config, processes)
     return mine
 
 
-def _load(path: Path) -> ModuleType:
+def load_part(path: Path) -> ModuleType:
+    """A learner's file as a module.
+
+    Raises:
+        UserError: it raises an error itself.
+    """
     spec = importlib.util.spec_from_file_location(f"mine.{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None

@@ -106,10 +106,11 @@ class Check(_Folder):
             _Named(self.mine, name).exercise  # noqa: B018  (it must exist)
             if not self.file(name).exists():
                 raise UserError(f"there is no {self.file(name)}; {COMMAND} start {name} writes it")
+        seen = self.states()  # before judging: what is saved meanwhile is judged next
         passed = all(map(self.judge, names))
         if self.watch:
             print("Waiting for the next change (Ctrl-C ends).", flush=True)
-            self.judge_changes()
+            self.judge_changes(seen)
         return 0 if passed else 1
 
     def file(self, name: str) -> Path:
@@ -122,20 +123,22 @@ class Check(_Folder):
         show_verdict(plain_console(), EXERCISES[name], verdict)
         return verdict.passed
 
-    def judge_changes(self) -> None:
-        seen = self.times()
+    def judge_changes(self, seen: dict[str, tuple[int, int]]) -> None:
         while True:
             time.sleep(EVERY)
-            now = self.times()
+            now = self.states()
             for name in [n for n in now if now[n] != seen.get(n)]:
                 print()
                 self.judge(name)
             seen = now
 
-    def times(self) -> dict[str, int]:
+    def states(self) -> dict[str, tuple[int, int]]:
+        """When each file was last written, and its bytes (a file is emptied before it is
+        written, and both can happen in one tick of the clock)."""
         names = [self.name] if self.name else list(EXERCISES)
         files = {name: self.file(name) for name in names}
-        return {name: file.stat().st_mtime_ns for name, file in files.items() if file.exists()}
+        stats = {name: file.stat() for name, file in files.items() if file.exists()}
+        return {name: (stat.st_mtime_ns, stat.st_size) for name, stat in stats.items()}
 
 
 @dataclass(frozen=True)

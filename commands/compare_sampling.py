@@ -27,7 +27,7 @@ from transformer.machine.device import choose_device, for_inference
 from transformer.runs.curves import check_picture, save_picture
 from transformer.sampling import SamplingSettings
 from transformer.terminal.command_line import RunArguments, plain_console, run
-from transformer.terminal.text_stream import encode_prompt, harmless
+from transformer.terminal.text_stream import harmless
 
 STRATEGIES = {
     "greedy": SamplingSettings(temperature=0.0),
@@ -67,7 +67,7 @@ def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> None:
         check_picture(args.output)
     loaded = args.load()
     model = for_inference(loaded.model.to(choose_device("auto")))
-    prompt = encode_prompt(loaded.tokenizer, args.prompt)
+    prompt = loaded.tokenizer.encode_prompt(args.prompt)
     seed = secrets.randbelow(2**31) if args.seed is None else args.seed
     results = {
         name: sample(

@@ -14,7 +14,7 @@ if __name__ == "__main__":
 from contextlib import ExitStack
 from pathlib import Path
 
-from transformer.data.tokenizer import load_tokenizer
+from transformer.data.byte_pair_tokenizer import p50k_base
 from transformer.errors import UserError
 from transformer.machine.files import written_whole
 from transformer.runs.find import find_model_file
@@ -46,7 +46,7 @@ def main(
     scripts = {
         "model.data.js": model_script(loaded, name or _run_name(loaded.path), held_out["prompt"]),
         "samples.data.js": script("samples", held_out),
-        "p50k_base.data.js": script("p50kBase", rank_pairs(load_tokenizer("p50k_base"))),
+        "p50k_base.data.js": script("p50kBase", rank_pairs(p50k_base())),
     }
     if curves_of:
         scripts["curves.data.js"] = script("curves", curves(curves_of))

@@ -28,7 +28,6 @@ from transformer.terminal.command_line import RunArguments, plain_console, run
 from transformer.terminal.text_stream import (
     TextBuilder,
     check_generation,
-    encode_prompt,
     harmless,
     stream_text,
 )
@@ -124,7 +123,7 @@ def session(loaded: LoadedModel, args: Arguments, settings: SamplingSettings) ->
 
 def answer(loaded: LoadedModel, prompt: str, args: Arguments, settings: SamplingSettings) -> None:
     """Continue one prompt, and print the text as it is written."""
-    ids = encode_prompt(loaded.tokenizer, prompt)
+    ids = loaded.tokenizer.encode_prompt(prompt)
     if len(ids) > loaded.model.config.max_seq_len:
         note(f"the prompt has {len(ids)} tokens; the model sees only its end", style="yellow")
     first_seed = secrets.randbelow(2**31) if args.seed is None else args.seed

@@ -1,4 +1,4 @@
-// Byte-level BPE, as src/transformer/data/tokenizer.py: text -> UTF-8 bytes -> pieces -> merges.
+// Byte-level BPE, as src/transformer/data/byte_pair_tokenizer.py: text -> UTF-8 bytes -> pieces -> merges.
 // A token's bytes are kept as a string with one character (0 … 255) per byte.
 "use strict";
 (() => {

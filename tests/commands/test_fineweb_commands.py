@@ -12,7 +12,7 @@ from fineweb_tools import REPO, write_dataset
 from local_hub import LocalHub
 
 from transformer.config import ModelConfig
-from transformer.data.tokenizer import Tokenizer
+from transformer.data.byte_pair_tokenizer import BytePairTokenizer
 from transformer.model import DecoderOnlyTransformer
 from transformer.runs.model_file import write_model_file
 from transformer.terminal.command_line import run
@@ -106,7 +106,9 @@ def test_downloading_more_than_fits_says_what_to_raise(command: Command, hub: Lo
 def test_a_model_that_knows_nothing_has_the_loss_of_guessing_on_fineweb(
     command: Command, hub: LocalHub, tmp_path: Path
 ) -> None:
-    tokenizer = Tokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
+    tokenizer = BytePairTokenizer(
+        "bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256
+    )
     model = DecoderOnlyTransformer(ModelConfig(257, 16, 2, 1, 32, max_seq_len=32))
     model.token_embedding.weight.data.zero_()  # all logits are 0
     write_model_file(tmp_path / "m.safetensors", model, tokenizer, step=0)

@@ -17,14 +17,14 @@ import pytest
 import torch
 
 from transformer.config import ModelConfig
-from transformer.data.tokenizer import Tokenizer
+from transformer.data.byte_pair_tokenizer import BytePairTokenizer
 from transformer.model import DecoderOnlyTransformer
 from transformer.runs.model_file import write_model_file
 from transformer.sampling import PRESETS
 from transformer.terminal.command_line import run
 
 COMMANDS = Path(__file__).parents[2] / "commands"
-BYTES = Tokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
+BYTES = BytePairTokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
 
 
 @pytest.fixture(scope="module")

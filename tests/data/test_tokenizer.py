@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from transformer.data import tokenizer as module
+from transformer.data import byte_pair_tokenizer as module
 from transformer.data.bpe import train_bpe
-from transformer.data.tokenizer import Tokenizer, format_ranks, load_tokenizer, parse_ranks
+from transformer.data.byte_pair_tokenizer import BytePairTokenizer, format_ranks, parse_ranks
+from transformer.data.tokenizer import Tokenizer, load_tokenizer, tokenizer_from_metadata
 from transformer.errors import UserError
 
 P50K = load_tokenizer("p50k_base")
@@ -160,8 +161,8 @@ def test_fingerprints_tell_tables_apart() -> None:
     other = dict(SMALL.ranks)
     a, b = sorted(other, key=other.get)[-2:]
     other[a], other[b] = other[b], other[a]
-    swapped = Tokenizer("bpe", SMALL.name, other, SMALL.end_of_text)
-    renamed = Tokenizer("bpe", "other", SMALL.ranks, SMALL.end_of_text)
+    swapped = BytePairTokenizer("bpe", SMALL.name, other, SMALL.end_of_text)
+    renamed = BytePairTokenizer("bpe", "other", SMALL.ranks, SMALL.end_of_text)
     assert swapped.fingerprint != SMALL.fingerprint == renamed.fingerprint
 
 
@@ -195,14 +196,14 @@ HOSTILE: list[Any] = [
 @pytest.mark.parametrize("metadata", HOSTILE, ids=range(len(HOSTILE)))
 def test_damaged_metadata_is_refused(metadata: Any) -> None:
     with pytest.raises(UserError, match="tokenizer:"):
-        Tokenizer.from_metadata(metadata)
+        tokenizer_from_metadata(metadata)
 
 
 def test_a_table_without_a_byte_is_refused() -> None:
     ranks = {token: rank for token, rank in SMALL.ranks.items() if token != b"A"}
     ranks[b"another token"] = SMALL.ranks[b"A"]
     with pytest.raises(UserError, match=r"lacks the bytes \[65\]"):
-        Tokenizer("bpe", "no A", ranks, SMALL.end_of_text)
+        BytePairTokenizer("bpe", "no A", ranks, SMALL.end_of_text)
 
 
 def test_what_is_not_a_tokenizer_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from transformer.config import ModelConfig
-from transformer.data.tokenizer import Tokenizer
+from transformer.data.byte_pair_tokenizer import BytePairTokenizer
 from transformer.errors import UserError
 from transformer.evaluation.multiple_choice import (
     LastWord,
@@ -22,7 +22,7 @@ from transformer.evaluation.multiple_choice import (
 from transformer.generation import generate
 from transformer.model import DecoderOnlyTransformer
 
-BYTES = Tokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
+BYTES = BytePairTokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from transformer.config import ModelConfig
 from transformer.data.batch import IGNORED, Batch, State
-from transformer.data.tokenizer import Tokenizer
+from transformer.data.byte_pair_tokenizer import BytePairTokenizer
 from transformer.errors import UserError
 from transformer.evaluation.perplexity import byte_lengths, evaluate, score_tokens, strided_windows
 from transformer.model import DecoderOnlyTransformer
 
 RANKS = {bytes([i]): i for i in range(256)} | {b"ab": 256, "☃".encode(): 257}
-TOKENIZER = Tokenizer("bpe", "test", RANKS, end_of_text=258)
+TOKENIZER = BytePairTokenizer("bpe", "test", RANKS, end_of_text=258)
 
 
 def unigram_model(probabilities: torch.Tensor, max_seq_len: int = 8) -> DecoderOnlyTransformer:

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from training_tools import load_command, train
 
 from transformer.config import ModelConfig
-from transformer.data.tokenizer import Tokenizer
+from transformer.data.byte_pair_tokenizer import BytePairTokenizer
 from transformer.errors import UserError
 from transformer.machine.files import is_abandoned, whole_folder, written_whole
 from transformer.model import DecoderOnlyTransformer
@@ -25,7 +25,7 @@ from transformer.runs.run_folder import write_json
 from transformer.sharing.hugging_face import export_gpt2
 from transformer.sharing.model_hub import save_pretrained
 
-TOKENIZER = Tokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
+TOKENIZER = BytePairTokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
 TOY = ("--dataset", "toy", "--name", "a")
 LARGE = {"w": torch.zeros(100_000)}
 

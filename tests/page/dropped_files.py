@@ -7,6 +7,7 @@ from typing import Any
 
 from browser_page import OpenPage
 
+from transformer.data.byte_pair_tokenizer import BytePairTokenizer
 from transformer.data.tokenizer import Tokenizer
 
 STATUS = "#your_model .status"
@@ -14,7 +15,9 @@ STATUS = "#your_model .status"
 
 def small_tokenizer(extra: list[bytes] | None = None) -> Tokenizer:
     tokens = [bytes([byte]) for byte in range(256)] + (extra or [b"la", b" tu"])
-    return Tokenizer("bpe", "small", {token: i for i, token in enumerate(tokens)}, len(tokens))
+    return BytePairTokenizer(
+        "bpe", "small", {token: i for i, token in enumerate(tokens)}, len(tokens)
+    )
 
 
 def choose(page: OpenPage, path: Path) -> str:

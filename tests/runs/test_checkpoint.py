@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from transformer.config import ModelConfig
-from transformer.data.tokenizer import Tokenizer
+from transformer.data.byte_pair_tokenizer import BytePairTokenizer
 from transformer.errors import UserError
 from transformer.model import DecoderOnlyTransformer
 from transformer.runs import checkpoint
 from transformer.runs.checkpoint import Checkpoints, Snapshot, restore, take_snapshot
 from transformer.training.optimizer import adamw
 
-BYTES = Tokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
+BYTES = BytePairTokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
 CONFIG = ModelConfig(vocab_size=257, d_model=8, n_heads=2, n_layers=1, d_ff=8, max_seq_len=8)
 
 

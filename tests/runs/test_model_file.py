@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from transformer.config import ModelConfig
-from transformer.data.tokenizer import END_OF_TEXT, Tokenizer
+from transformer.data.byte_pair_tokenizer import END_OF_TEXT, BytePairTokenizer
 from transformer.errors import UserError
 from transformer.model import DecoderOnlyTransformer
 from transformer.runs.model_file import read_model_file, tensor_shapes, write_model_file
 
-TOKENIZER = Tokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
+TOKENIZER = BytePairTokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
 CONFIG = ModelConfig(vocab_size=257, d_model=16, n_heads=2, n_layers=2, d_ff=24, max_seq_len=12)
 
 
@@ -135,7 +135,7 @@ def enormous(header: dict[str, Any]) -> None:
 
 def other_tokenizer(header: dict[str, Any]) -> None:
     ranks = {bytes([i]): i for i in range(256)} | {b"ab": 256}
-    bigger = Tokenizer("bpe", "bigger", ranks, end_of_text=257)
+    bigger = BytePairTokenizer("bpe", "bigger", ranks, end_of_text=257)
     header["__metadata__"]["tokenizer"] = json.dumps(bigger.to_metadata())
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from transformer.config import ModelConfig
+from transformer.data.byte_pair_tokenizer import BytePairTokenizer
 from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
 from transformer.model import DecoderOnlyTransformer
@@ -28,7 +29,9 @@ from transformer.sharing.page import (
 @pytest.fixture
 def tokenizer() -> Tokenizer:
     tokens = [bytes([byte]) for byte in range(256)] + [b"th", b"the", b" a"]
-    return Tokenizer("bpe", "few", {token: i for i, token in enumerate(tokens)}, len(tokens))
+    return BytePairTokenizer(
+        "bpe", "few", {token: i for i, token in enumerate(tokens)}, len(tokens)
+    )
 
 
 def loaded(tokenizer: Tokenizer, **sizes: int) -> LoadedModel:
@@ -79,7 +82,7 @@ def test_a_table_is_rebuilt_from_its_pairs(tokenizer: Tokenizer) -> None:
 
 def test_a_token_without_parts_is_an_error() -> None:
     tokens = [bytes([byte]) for byte in range(256)] + [b"abcd"]
-    odd = Tokenizer("bpe", "odd", {token: i for i, token in enumerate(tokens)}, len(tokens))
+    odd = BytePairTokenizer("bpe", "odd", {token: i for i, token in enumerate(tokens)}, len(tokens))
     with pytest.raises(UserError, match="not made of two earlier tokens"):
         rank_pairs(odd)
 

@@ -13,14 +13,14 @@ import torch
 from upload_hub import UploadHub
 
 from transformer.config import ModelConfig
-from transformer.data.tokenizer import Tokenizer
+from transformer.data.byte_pair_tokenizer import BytePairTokenizer
 from transformer.errors import UserError
 from transformer.model import DecoderOnlyTransformer
 from transformer.runs.find import find_model_file
 from transformer.runs.model_file import read_model_file
 from transformer.sharing.model_hub import from_pretrained, save_pretrained
 
-BYTES = Tokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
+BYTES = BytePairTokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
 CONFIG = ModelConfig(257, d_model=16, n_heads=2, n_layers=2, d_ff=24, max_seq_len=12)
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from training_tools import call, load_command
 
 from transformer.config import ModelConfig
-from transformer.data.tokenizer import Tokenizer
+from transformer.data.byte_pair_tokenizer import BytePairTokenizer
 from transformer.errors import UserError
 from transformer.model import DecoderOnlyTransformer
 from transformer.runs.model_file import write_model_file
@@ -21,7 +21,7 @@ from transformer.terminal.progress import Reporter
 from transformer.training.flags import parse
 
 COMMANDS = Path(__file__).parents[2] / "commands"
-BYTES = Tokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
+BYTES = BytePairTokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
 EXACT = ["--seed", "1", "--max-new-tokens", "3"]
 
 

@@ -6,15 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transformer.config import ModelConfig
-from transformer.data.tokenizer import Tokenizer
+from transformer.data.byte_pair_tokenizer import BytePairTokenizer
 from transformer.errors import UserError
 from transformer.generation import Step, generate
 from transformer.model import DecoderOnlyTransformer
 from transformer.sampling import SamplingSettings, filter_stages
-from transformer.terminal.text_stream import TextBuilder, encode_prompt, harmless, stream_text
+from transformer.terminal.text_stream import TextBuilder, harmless, stream_text
 from transformer.terminal.token_choices import explain, render
 
-BYTES = Tokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
+BYTES = BytePairTokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
 
 
 @given(st.text(), st.lists(st.text(min_size=1, max_size=3), max_size=3))
@@ -60,7 +60,7 @@ def test_control_characters_do_not_reach_the_terminal() -> None:
 def test_stream_text_ends_every_sample_where_generate_does() -> None:
     config = ModelConfig(257, d_model=16, n_heads=2, n_layers=1, d_ff=16, max_seq_len=64)
     model = DecoderOnlyTransformer(config).double()
-    prompt = encode_prompt(BYTES, "ab")
+    prompt = BYTES.encode_prompt("ab")
     assert prompt == [256, 97, 98]
     builders = [TextBuilder(BYTES) for _ in range(3)]
     for step, new in stream_text(model, prompt, builders, 30, SamplingSettings(), [4, 5, 6]):

@@ -11,7 +11,7 @@ import torch
 from training_tools import load_command, train
 
 from transformer.config import ModelConfig
-from transformer.data.tokenizer import Tokenizer
+from transformer.data.byte_pair_tokenizer import BytePairTokenizer
 from transformer.data.toy.source import tokenizer_stories
 from transformer.errors import UserError
 from transformer.machine.memory import memory_of
@@ -90,7 +90,9 @@ def test_generate_refuses_them_before_it_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
-    tokenizer = Tokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
+    tokenizer = BytePairTokenizer(
+        "bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256
+    )
     model = DecoderOnlyTransformer(ModelConfig(257, 16, 2, 1, 32, 8))
     write_model_file(tmp_path / "model.safetensors", model, tokenizer, step=1)
     generate = load_command("generate")

@@ -2,7 +2,10 @@
 
 | File | The question it answers |
 |---|---|
-| `tokenizer.py` | How does text become ids, and ids text? |
+| `base_tokenizer.py` | What does every tokenizer do? |
+| `byte_pair_tokenizer.py` | How does text become ids, and ids text? |
+| `hf_tokenizer.py` | How do imported models cut their text? |
+| `tokenizer.py` | Which tokenizer is meant? |
 | `bpe.py` | Where does a tokenizer's table come from? |
 | `packing.py` | How do documents become sequences of one length? |
 | `batch.py` | What does a data set hand to the trainer, and what must it offer? |

@@ -35,7 +35,8 @@ from itertools import pairwise
 
 import regex
 
-from transformer.data.tokenizer import PATTERN, Tokenizer, load_tokenizer
+from transformer.data.byte_pair_tokenizer import PATTERN, BytePairTokenizer
+from transformer.data.tokenizer import Tokenizer, load_tokenizer
 from transformer.errors import UserError
 
 TRAINING_BYTES = 10_000_000  # a vocabulary changes little after the first 10 MB
@@ -73,7 +74,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
             f"{len(tokens) + 1} ids; give more text or a smaller N"
         )
     ranks = {token: rank for rank, token in enumerate(tokens)}
-    return Tokenizer("bpe", f"bpe:{vocab_size}", ranks, end_of_text=len(ranks))
+    return BytePairTokenizer("bpe", f"bpe:{vocab_size}", ranks, end_of_text=len(ranks))
 
 
 def make_tokenizer(spec: str, texts: Iterable[str]) -> Tokenizer:

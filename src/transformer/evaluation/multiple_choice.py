@@ -89,7 +89,7 @@ def _row(
     gap = context[len(stem) :]
     if not gap and stem and not continuation[:1].isspace():
         gap = " "
-    before = [tokenizer.end_of_text, *tokenizer.encode(stem)]
+    before = tokenizer.encode_prompt(stem)
     after = tokenizer.encode(gap + continuation)
     if not continuation.strip() or len(after) > size:
         raise UserError(

@@ -173,8 +173,7 @@ def _stack(rows: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
 
 
 def byte_lengths(tokenizer: Tokenizer) -> Tensor:
-    """(V,) bytes that each token spells; end-of-text is not part of the text and spells none."""
-    lengths = torch.zeros(tokenizer.vocab_size, dtype=torch.int64)
-    for token, rank in tokenizer.ranks.items():
-        lengths[rank] = len(token)
+    """(V,) bytes that each token spells. What begins and ends a document spells none."""
+    lengths = torch.tensor([len(tokenizer.decode_bytes([i])) for i in range(tokenizer.vocab_size)])
+    lengths[[tokenizer.end_of_text, *tokenizer.prefix]] = 0
     return lengths

@@ -30,7 +30,7 @@ def ask_induction(
 ) -> Report:
     """Every head's scores on random tokens and on repeated songs; how well the model copies."""
     length = fitting_length(model.config.max_seq_len, tokenizer.vocab_size)
-    random = repeated_random_tokens(tokenizer.vocab_size, tokenizer.end_of_text, length)
+    random = repeated_random_tokens(tokenizer.vocab_size, tokenizer.start_of_text, length)
     kinds = {f"{length} random tokens, twice": random}
     if songs is not None:
         kinds["songs in toy stories"] = songs

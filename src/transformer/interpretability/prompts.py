@@ -23,16 +23,18 @@ Pair = tuple[str, str]
 
 
 def encode_prompt(tokenizer: Tokenizer, text: str, max_seq_len: int) -> Tensor:
-    """End-of-text and the prompt: (1, T).
+    """The prompt as the beginning of a document: (1, T).
 
     Raises:
         UserError: the prompt is empty or does not fit.
     """
-    ids = [tokenizer.end_of_text, *tokenizer.encode(text)]
-    if not 2 <= len(ids) <= max_seq_len:
+    ids = tokenizer.encode_prompt(text)
+    before = len(tokenizer.prefix)
+    if not text or not before < len(ids) <= max_seq_len:
+        after = ", and the end-of-text token before them" if before else ""
         raise UserError(
-            f"the prompt has {len(ids) - 1} tokens; this model can look at "
-            f"1 to {max_seq_len - 1} and the end-of-text token before them"
+            f"the prompt has {len(tokenizer.encode(text))} tokens; this model can look at 1 to "
+            f"{max_seq_len - before}{after}"
         )
     return torch.tensor([ids])
 

@@ -55,7 +55,7 @@ def _tokenize_song(
 ) -> tuple[list[int], list[int]]:
     """Ids of a story up to its second singing, and where each repeated token was first."""
     text = example.text[: example.repetition.stop]
-    ids = [tokenizer.end_of_text, *tokenizer.encode(text)]
+    ids = tokenizer.encode_prompt(text)
     first_copy = _tokens_in(ids, example.song, text, tokenizer)
     second_copy = _tokens_in(ids, example.repetition, text, tokenizer)
     first = [NOT_REPEATED] * len(ids)
@@ -141,6 +141,6 @@ def _split(example: Story, tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
     A syllable's token begins with the space before it.
     """
     start = example.text.index(" ", example.repetition.start)
-    prompt = tokenizer.encode(example.text[:start])
+    prompt = tokenizer.encode_prompt(example.text[:start])
     song = tokenizer.encode(example.text[start : example.repetition.stop])
-    return [tokenizer.end_of_text, *prompt], song
+    return prompt, song

@@ -27,7 +27,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from transformer.config import ModelConfig, Variant
-from transformer.data.tokenizer import Tokenizer
+from transformer.data.tokenizer import Tokenizer, tokenizer_from_metadata
 from transformer.errors import UserError
 from transformer.ladder.build import build_model, parts_for
 from transformer.machine.files import written_whole
@@ -114,7 +114,7 @@ def read_model_file(path: Path) -> LoadedModel:
             another program, or its tensors do not fit its own configuration or tokenizer.
     """
     model, metadata = read_model(path)
-    tokenizer = Tokenizer.from_metadata(_json_object(path, metadata, "tokenizer"))
+    tokenizer = tokenizer_from_metadata(_json_object(path, metadata, "tokenizer"))
     if tokenizer.vocab_size != model.config.vocab_size:
         raise UserError(
             f"{path}: the tokenizer has {tokenizer.vocab_size} ids, "

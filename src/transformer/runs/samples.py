@@ -17,12 +17,12 @@ HEADING = "## step "
 
 
 def sample_text(model: DecoderOnlyTransformer, tokenizer: Tokenizer, seed: int) -> str:
-    """A text from nothing but the end-of-text token, which starts every document.
+    """A text from nothing but the token that starts every document.
 
     It ends where the model ends it or, if that takes too long, after the last whole sentence.
     """
     device = next(model.parameters()).device
-    start = torch.tensor([[tokenizer.end_of_text]], device=device)  # (1, 1)
+    start = torch.tensor([[tokenizer.start_of_text]], device=device)  # (1, 1)
     length = min(LENGTH, model.config.max_seq_len - 1)
     ids = generate(
         model, start, length, temperature=0.8, seed=seed, stop_ids=(tokenizer.end_of_text,)

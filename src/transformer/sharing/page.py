@@ -24,10 +24,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from transformer.data.byte_pair_tokenizer import BytePairTokenizer
 from transformer.data.fineweb.block_order import Position, Visit, visits
 from transformer.data.fineweb.hub import HubFile
 from transformer.data.fineweb.shard import SHARD_BYTES, Shard, cut_into_shards, split_shards
-from transformer.data.tokenizer import Tokenizer
 from transformer.data.toy.stories import song_examples
 from transformer.errors import UserError
 from transformer.machine.bounds import flag
@@ -86,11 +86,11 @@ def script(name: str, value: Any) -> str:
     return f'"use strict";\n(window.Page ??= {{}}).{name} = {text};\n'
 
 
-def rank_pairs(tokenizer: Tokenizer) -> dict[str, str]:
+def rank_pairs(tokenizer: BytePairTokenizer) -> dict[str, str]:
     """A BPE table in four bytes per token: each token joins two that came before it.
 
-    >>> from transformer.data.tokenizer import load_tokenizer
-    >>> table = rank_pairs(load_tokenizer("p50k_base"))
+    >>> from transformer.data.byte_pair_tokenizer import p50k_base
+    >>> table = rank_pairs(p50k_base())
     >>> len(base64.b64decode(table["pairs"])) == 4 * (50_280 - 256)
     True
     """

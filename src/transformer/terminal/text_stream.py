@@ -19,11 +19,6 @@ from transformer.sampling import SamplingSettings
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def encode_prompt(tokenizer: Tokenizer, prompt: str) -> list[int]:
-    """The prompt as the beginning of a document: in training, end-of-text comes before it."""
-    return [tokenizer.end_of_text, *tokenizer.encode(prompt)]
-
-
 def harmless(text: str) -> str:
     """Text without the control characters that could steer a terminal (new line, tab stay)."""
     return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)

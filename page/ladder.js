@@ -73,8 +73,13 @@
 
   /** The token embedding, each vector brought to size 1 (the root of its mean of squares). */
   class NormedEmbedding extends CLASSIC.Embedding {
+    constructor(parts) {
+      super(parts);
+      this.eps = parts.config.variant.norm_eps;
+    }
+
     forward(ids) {
-      return rmsNormed(super.forward(ids), ids.length, 1e-5); // (T, D)
+      return rmsNormed(super.forward(ids), ids.length, this.eps); // (T, D)
     }
   }
 

@@ -31,8 +31,12 @@ NORMS: dict[str, Part] = {"layer": layer_norm, "rms": RMSNorm}
 class NormedEmbedding(TokenEmbedding):
     """The token embedding, each vector brought to size 1 (the root of its mean of squares)."""
 
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.eps = config.variant.norm_eps
+
     def forward(self, ids: Tensor) -> Tensor:
-        return rms_normed(super().forward(ids), eps=1e-5)  # (B, T, D)
+        return rms_normed(super().forward(ids), self.eps)  # (B, T, D)
 
 
 def parts_for(config: ModelConfig) -> Parts:

@@ -82,11 +82,23 @@ def save_model(
     tokenizer the file is only a model, which `read_model` reads and the commands refuse.
     """
     weights = model.state_dict() if weights is None else weights
+    save_weights(path, model.config, weights, tokenizer, step, yours)
+
+
+def save_weights(
+    path: Path,
+    config: ModelConfig,
+    weights: Mapping[str, Tensor],
+    tokenizer: Tokenizer | None,
+    step: int,
+    yours: Mapping[str, str] | None = None,
+) -> None:
+    """The same, where there is no model but its weights."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     metadata = {
         "format": FORMAT,
         "version": VERSION,
-        "config": json.dumps(asdict(model.config)),
+        "config": json.dumps(asdict(config)),
         "step": str(step),
     }
     if tokenizer is not None:
@@ -197,12 +209,16 @@ def _read_config(path: Path, metadata: dict[str, str]) -> ModelConfig:
         config = ModelConfig(**{**values, "variant": Variant(**variant)})
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    _check_sizes(path, config)
+    check_sizes(path, config)
     return config
 
 
-def _check_sizes(path: Path, config: ModelConfig) -> None:
-    """Nothing is built whose size only the configuration claims."""
+def check_sizes(path: Path, config: ModelConfig) -> None:
+    """Nothing is built whose size only the configuration claims.
+
+    Raises:
+        UserError: a size is impossible; names it.
+    """
     given = {**vars(config.variant), **vars(config)}
     sizes = {name: value for name, value in given.items() if isinstance(value, int)}
     sizes["max_seq_len · d_model"] = config.max_seq_len * config.d_model

@@ -20,6 +20,7 @@ from typing import Annotated, Literal
 import tyro
 
 from transformer.errors import UserError
+from transformer.ladder.describe import describe_model
 from transformer.machine.bounds import check_seed
 from transformer.machine.device import choose_device, for_inference
 from transformer.runs.model_file import LoadedModel
@@ -87,7 +88,7 @@ def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> None:
     loaded = replace(loaded, model=model)
     check_generation(model, args.samples)
     if not args.json:
-        note(describe(loaded, args, settings))
+        note(f"{introduction(loaded, args, settings)}\n{describe_model(model)}")
     if args.prompt is None and sys.stdin.isatty():
         session(loaded, args, settings)
     else:
@@ -95,8 +96,8 @@ def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> None:
         answer(loaded, prompt, args, settings)
 
 
-def describe(loaded: LoadedModel, args: Arguments, settings: SamplingSettings) -> str:
-    """The model, and the settings that change its distribution."""
+def introduction(loaded: LoadedModel, args: Arguments, settings: SamplingSettings) -> str:
+    """Which model, and the settings that change its distribution."""
     plain = asdict(SamplingSettings())
     changed = [f"{name} {x}" for name, x in asdict(settings).items() if x != plain[name]]
     return f"{loaded.path}, step {loaded.step}; {args.preset}: {', '.join(changed)}"

@@ -32,6 +32,7 @@ from transformer.interpretability.report import (
     save_report,
 )
 from transformer.interpretability.songs import demo_songs
+from transformer.ladder.describe import describe_model
 from transformer.runs.curves import check_picture
 from transformer.runs.model_file import LoadedModel
 from transformer.terminal.command_line import RunArguments, plain_console, run
@@ -150,7 +151,8 @@ def main(question: Annotated[AnyQuestion, tyro.conf.arg(name="")]) -> None:
         check_picture(question.save)
     loaded = question.load()
     loaded.model.float()  # a file may hold half precision
-    report = replace(question.answer(loaded), model=f"{loaded.path}, step {loaded.step}")
+    introduction = f"{loaded.path}, step {loaded.step}: {describe_model(loaded.model)}"
+    report = replace(question.answer(loaded), model=introduction)
     if question.save is not None:
         save_report(report, question.save)
     if question.json:

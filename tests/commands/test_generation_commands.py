@@ -79,6 +79,7 @@ def test_the_text_is_on_standard_output_and_nothing_else(
     first = capsys.readouterr()
     assert first.out.startswith("abc")
     assert "step 3; balanced: temperature 0.8, top_p 0.95" in first.err
+    assert " blocks of " in first.err.splitlines()[1]
     assert call("generate", model_file, "--prompt", "abc", "--seed", "1") == 0
     assert capsys.readouterr().out == first.out
     assert call("generate", model_file, "--seed", "1") == 0

@@ -28,6 +28,7 @@ from transformer.interpretability.patching import PromptPair, sweep
 from transformer.interpretability.prompts import demo_pair, demo_prompt, encode_pair, encode_prompt
 from transformer.interpretability.report import Grid, Report, print_report, save_report
 from transformer.interpretability.songs import copy_accuracy, demo_songs, sings
+from transformer.ladder.describe import describe_model
 from transformer.model import DecoderOnlyTransformer
 from transformer.runs.model_file import LoadedModel, write_model_file
 
@@ -229,7 +230,7 @@ def test_the_command_answers_every_question(
         assert done.returncode == 0, done.stderr
         found = json.loads(done.stdout)
         assert found["grids"]
-        assert found["model"] == f"{path}, step 1"
+        assert found["model"] == f"{path}, step 1: {describe_model(model)}"
         assert (tmp_path / "x.png").stat().st_size > 1000
     done = run("lens", str(path))
     assert done.returncode == 2

@@ -68,7 +68,7 @@ class Report:
     lines: list[str]
     grids: list[Grid]
     model: str = ""
-    """Which model was looked at: its file and step."""
+    """Which model was looked at: its file, its step and what it is."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able; NaN becomes null."""

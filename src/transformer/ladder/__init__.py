@@ -4,6 +4,7 @@
 |---|---|
 | `rungs.py` | What changes from one rung to the next? |
 | `build.py` | Which parts does a configuration mean? |
+| `describe.py` | What is this model, in one line? |
 | `learned_positions.py` | What if each place has a vector that is learned? |
 | `rotary.py` | What if positions are angles between queries and keys? |
 | `rms_norm.py` | What does a norm need? |

@@ -28,7 +28,7 @@ from transformer.generation import generate, stream
 from transformer.kv_cache import KVCache
 from transformer.machine.device import for_inference
 from transformer.model import DecoderOnlyTransformer
-from transformer.sharing.hugging_face import gpt2_config, gpt2_weights
+from transformer.sharing.families.gpt2 import GPT2
 from transformer.terminal.command_line import run
 
 CONFIG = ModelConfig(vocab_size=50_281, max_seq_len=256)
@@ -76,8 +76,8 @@ def our_model() -> DecoderOnlyTransformer:
 
 def hugging_face(model: DecoderOnlyTransformer) -> GPT2LMHeadModel:
     """The same weights in transformers' GPT-2."""
-    theirs = GPT2LMHeadModel(GPT2Config(**gpt2_config(CONFIG, end_of_text=50_256)))
-    theirs.load_state_dict(gpt2_weights(model), strict=True)
+    theirs = GPT2LMHeadModel(GPT2Config(**GPT2().write_config(CONFIG)))
+    theirs.load_state_dict(GPT2().spread(model), strict=True)
     return theirs.eval()
 
 

@@ -1,7 +1,7 @@
-"""Export a trained model for the `transformers` library, in the shape of GPT-2.
+"""Export a model for the `transformers` library, and whatever reads its folders.
 
 uv run python commands/export_hf.py runs/quick --output exported
->>> GPT2LMHeadModel.from_pretrained("exported")
+>>> pipeline("text-generation", "exported")("Once there was")
 """
 
 if __name__ == "__main__":
@@ -15,7 +15,8 @@ from typing import Annotated
 
 import tyro
 
-from transformer.sharing.hugging_face import check_target, export_gpt2
+from transformer.sharing.hugging_face import check_target, export_model
+from transformer.sharing.model_card import model_card
 from transformer.terminal.command_line import RunArguments, run
 
 
@@ -26,11 +27,16 @@ class Arguments(RunArguments):
 
 
 def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> None:
-    """Write a GPT-2 checkpoint with the same logits."""
+    """Write the model, its tokenizer and a model card, as other programs read them."""
     check_target(args.output)
     loaded = args.load()
-    export_gpt2(loaded.model, loaded.tokenizer.end_of_text, args.output)
-    print(f"{loaded.path}, step {loaded.step} -> {args.output}/model.safetensors, config.json")
+    card = model_card(loaded, args.output.resolve().name, args.output)
+    family = export_model(loaded.model, loaded.tokenizer, args.output, card)
+    print(
+        f"{loaded.path}, step {loaded.step} -> {args.output}: a {family.architecture} with its "
+        f"tokenizer. Try it with:\n"
+        f'  transformers.pipeline("text-generation", "{args.output}")'
+    )
 
 
 if __name__ == "__main__":

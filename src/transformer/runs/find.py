@@ -21,7 +21,8 @@ def find_model_file(run: Path | None, runs_dir: Path = Path("runs")) -> Path:
 
     A .safetensors file is itself, a checkpoint folder gives its model, a run folder its
     best checkpoint (its latest where none has been evaluated yet). A bare name is looked up in
-    `runs_dir` too. None means the run in `runs_dir` that saved a checkpoint last.
+    `runs_dir` too. None means the run in `runs_dir` that saved a checkpoint last, or the model
+    that was imported last.
 
     Raises:
         UserError: there is none; the message says where it was looked for.
@@ -49,7 +50,8 @@ def _in_folder(folder: Path) -> Path:
 
 
 def _newest_run(runs_dir: Path) -> Path:
-    pointers = [path for path in runs_dir.glob("*/latest") if path.is_file()]
+    names = ("latest", FILE_NAME)  # of a run; of an imported model
+    pointers = [path for name in names for path in runs_dir.glob(f"*/{name}") if path.is_file()]
     if not pointers:
         raise UserError(
             f"there is no trained model in {runs_dir}; train one first, "

@@ -177,6 +177,11 @@ def _build(config: ModelConfig, dtype: torch.dtype) -> DecoderOnlyTransformer:
 
 def _read_config(path: Path, metadata: dict[str, str]) -> ModelConfig:
     """A field that the file does not have takes its default: it is older than the field."""
+    if metadata.get("format") == "pt":
+        raise UserError(
+            f"{path} is a model as the library transformers has it; open it first: "
+            f"uv run python commands/import_hf.py {path.parent}"
+        )
     if metadata.get("format") != FORMAT:
         raise UserError(
             f"{path} was not written by this program (format {metadata.get('format')!r}, "

@@ -20,16 +20,11 @@ from transformer.config import ModelConfig
 from transformer.data.hf_tokenizer import HfTokenizer
 from transformer.errors import UserError
 from transformer.machine.files import whole_folder
-from transformer.machine.saved_values import Saved, read_saved
 from transformer.runs.model_file import FILE_NAME, check_sizes, save_weights, tensor_shapes
 from transformer.sharing.families.family import Family
-from transformer.sharing.families.gpt2 import GPT2
-from transformer.sharing.families.llama import Llama, NanoChat, Qwen3
+from transformer.sharing.families.known import read_family
 from transformer.sharing.published import CONFIG, Tensors, opened_tensors
 
-FAMILIES: dict[str, Family] = {
-    family.model_type: family for family in (GPT2(), Llama(), Qwen3(), NanoChat())
-}
 TOKENIZER, ORIGIN = "tokenizer.json", "imported.json"
 LONGEST = 2048  # positions, unless more are asked for
 TABLES = ("token_embedding.weight", "output.weight")
@@ -45,41 +40,29 @@ class Imported:
     rows: int
 
 
-def read_family(folder: Path) -> tuple[Family, Saved]:
-    """
-    Raises:
-        UserError: config.json is missing, or of an architecture that we do not have.
-    """
-    saved = read_saved(folder / CONFIG)
-    kind = saved.values.get("model_type")
-    family = FAMILIES.get(kind) if isinstance(kind, str) else None
-    named = saved.values.get("architectures") or []
-    if family is None or (named and family.architecture not in named):
-        said = f"{kind} ({', '.join(map(str, named))})" if named else kind
-        raise UserError(
-            f"{saved.where}: the architecture {said} is none that this program can build; it has "
-            f"{', '.join(FAMILIES)}"
-        )
-    return family, saved
-
-
 def import_model(
-    folder: Path, output: Path, *, seq_length: int | None = None, source: str = ""
+    folder: Path,
+    output: Path,
+    *,
+    seq_length: int | None = None,
+    source: str = "",
+    name: str = "",
 ) -> Imported:
     """Read the model in `folder` and write the run folder `output`.
 
     Args:
         seq_length: positions that the model can look at; None: theirs, at most 2,048.
-        source: where the folder came from, for people.
+        source: where the model came from, and
+        name: what it is called, for people.
 
     Raises:
         UserError: it has something that this program does not, or is damaged.
     """
     check_output(output)
-    family, saved = read_family(folder)
+    family, saved = read_family(folder / CONFIG)
     theirs = family.read_config(saved)
     check_sizes(folder / CONFIG, theirs)
-    tokenizer = HfTokenizer.from_file(folder / TOKENIZER, source or folder.resolve().name)
+    tokenizer = HfTokenizer.from_file(folder / TOKENIZER, name)
     if tokenizer.vocab_size > theirs.vocab_size:
         raise UserError(
             f"{folder}: its tokenizer has {tokenizer.vocab_size} ids, but its table only "

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
@@ -35,11 +36,31 @@ RETRY_SECONDS = 15 * 60.0  # seconds after the first failure
 LONGEST_WAIT = 60.0
 SILENCE = 3.0  # seconds without a first answer before the user is told
 
-_PERMANENT = {
-    401: "sign in with `hf auth login`, and check that the repository exists",
-    403: "your account lacks access; accept the data set's terms on its page",
-    404: "check --repo, --path and --revision",
-}
+
+@dataclass(frozen=True)
+class Advice:
+    """What to do when trying again has not helped, or would not."""
+
+    gave_up: str = (
+        "try again later with --resume, or fill the cache in advance with "
+        "uv run python commands/download.py"
+    )
+    missing: str = "check --repo, --path and --revision"
+    unreachable: str = (
+        "what is needed is not in the cache; without a network, train with --dataset toy or "
+        "--dataset text"
+    )
+
+    def permanent(self, status: int | None) -> str | None:
+        """For an answer that no waiting will change."""
+        return {
+            401: "sign in with `hf auth login`, and check that the repository exists",
+            403: "your account lacks access; accept the terms on the repository's page",
+            404: self.missing,
+        }.get(status or 0)
+
+
+FINEWEB = Advice()
 _Result = TypeVar("_Result")
 
 
@@ -61,9 +82,14 @@ class Retry:
     """
 
     def __init__(
-        self, where: str, notify: Notify = log_notice, seconds: float = RETRY_SECONDS
+        self,
+        where: str,
+        notify: Notify = log_notice,
+        seconds: float = RETRY_SECONDS,
+        advice: Advice = FINEWEB,
     ) -> None:
         self.where = where
+        self.advice = advice
         self.notify = notify
         self.seconds = seconds
         self.reached = False
@@ -87,9 +113,7 @@ class Retry:
                 left = gives_up_at - time.monotonic()
                 if left <= 0:
                     raise UserError(
-                        f"{self.where} failed {failures} times ({reason}); try again later with "
-                        "--resume, or fill the cache in advance with "
-                        "uv run python commands/download.py"
+                        f"{self.where} failed {failures} times ({reason}); {self.advice.gave_up}"
                     ) from error
                 pause = min(left, wait * random.uniform(0.75, 1.25))
                 self.notify(f"waiting for the hub: {reason}; next try in {pause:.0f} s")
@@ -121,17 +145,14 @@ class Retry:
         status = status_of(error)
         if status is None and isinstance(error, FileNotFoundError):
             status = 404
-        if status in _PERMANENT:
-            raise UserError(
-                f"{self.where} answers {describe(error)}: {_PERMANENT[status]}"
-            ) from error
+        if said := self.advice.permanent(status):
+            raise UserError(f"{self.where} answers {describe(error)}: {said}") from error
         answered = status is not None or isinstance(error, (UnreadableError, ArrowException))
         self.reached = self.reached or answered
         unreachable = (httpx.ConnectError, httpx.ConnectTimeout, OfflineModeIsEnabled)
         if isinstance(error, unreachable) and not self.reached:
             raise UserError(
-                f"cannot reach {self.where} ({describe(error)}), and what is needed is not in the "
-                "cache; without a network, train with --dataset toy or --dataset text"
+                f"cannot reach {self.where} ({describe(error)}): {self.advice.unreachable}"
             ) from error
 
 

@@ -3,6 +3,7 @@
 | File | Models |
 |---|---|
 | `family.py` | What a family has to say; which tensors of theirs make which of ours |
+| `known.py` | Which family is a published model of, and which can one of ours be written as? |
 | `gpt2.py` | GPT-2: learned positions, LayerNorm, GELU |
 | `llama.py` | Llama, Qwen3, nanochat: rotary positions, RMS norm |
 

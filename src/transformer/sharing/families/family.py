@@ -46,17 +46,21 @@ class Family(ABC):
 
     Attributes:
         model_type: its name in config.json.
-        architecture: the class of the `transformers` library.
+        architectures: the classes of the `transformers` library, the first of which is written.
         embedding: their name of the table of tokens; `lm_head.weight` is that of the output.
         prefix: what the names of all but the output's table begin with, in most files.
         ignored: a pattern for tensors of theirs that can be computed.
     """
 
     model_type: str
-    architecture: str
+    architectures: tuple[str, ...]
     embedding: str
     prefix: str
     ignored: str
+
+    @property
+    def architecture(self) -> str:
+        return self.architectures[0]
 
     @abstractmethod
     def read_config(self, saved: Saved) -> ModelConfig:

@@ -42,7 +42,7 @@ LAYERS = {  # ours: theirs, and whether it is a matrix
 
 class GPT2(Family):
     model_type = "gpt2"
-    architecture = "GPT2LMHeadModel"
+    architectures = ("GPT2LMHeadModel", "GPT2Model")
     prefix = "transformer."
     ignored = r"transformer\.h\.\d+\.attn\.(masked_)?bias"
     embedding = "transformer.wte.weight"

@@ -36,7 +36,7 @@ BASE = 10_000.0  # where a configuration names none
 
 class Llama(Family):
     model_type = "llama"
-    architecture = "LlamaForCausalLM"
+    architectures = ("LlamaForCausalLM", "LlamaModel")
     prefix = "model."
     ignored = r".*\.rotary_emb\.inv_freq"
     embedding = "model.embed_tokens.weight"
@@ -66,6 +66,10 @@ class Llama(Family):
 
     def read_variant(self, saved: Saved) -> dict[str, Any]:
         self.check(saved)
+        heads = saved.take("num_attention_heads", int, default=32)
+        usual = saved.take("hidden_size", int, default=4096) / heads if heads else None
+        shared = saved.take("num_key_value_heads", int | None, default=self.heads)
+        size = saved.take("head_dim", int | None, default=self.head_size)
         return {
             "positions": "rotary",
             "rotary_base": rotary_base(saved, self.architecture),
@@ -77,8 +81,8 @@ class Llama(Family):
             "feed_forward": choice(
                 saved, self.architecture, "hidden_act", self.activation, self.neurons
             ),
-            "n_kv_heads": saved.take("num_key_value_heads", int | None, default=self.heads),
-            "head_size": saved.take("head_dim", int | None, default=self.head_size),
+            "n_kv_heads": None if shared == heads else shared,
+            "head_size": None if size == usual else size,
         }
 
     def check(self, saved: Saved) -> None:
@@ -161,7 +165,7 @@ class Qwen3(Llama):
     """With a norm for queries and keys. Its head size need not be D / H."""
 
     model_type = "qwen3"
-    architecture = "Qwen3ForCausalLM"
+    architectures = ("Qwen3ForCausalLM", "Qwen3Model")
     sizes: ClassVar[dict[str, int]] = {
         "vocab_size": 151_936,
         "intermediate_size": 22_016,
@@ -200,7 +204,7 @@ class Qwen3(Llama):
 
 class NanoChat(Llama):
     model_type = "nanochat"
-    architecture = "NanoChatForCausalLM"
+    architectures = ("NanoChatForCausalLM", "NanoChatModel")
     sizes: ClassVar[dict[str, int]] = {
         "vocab_size": 50_304,
         "intermediate_size": 8192,

@@ -1,0 +1,62 @@
+"""The README.md of an exported model: what it is, what it learned from, and how to use it."""
+
+from pathlib import Path
+
+from transformer.errors import UserError
+from transformer.ladder.describe import describe_model
+from transformer.machine.saved_values import read_saved
+from transformer.runs.metrics import is_evaluation, read_metrics
+from transformer.runs.model_file import LoadedModel
+from transformer.sharing.import_model import ORIGIN
+from transformer.sharing.page import training_command
+
+FRONT = "---\nlibrary_name: transformers\npipeline_tag: text-generation\n---\n"
+
+
+def model_card(loaded: LoadedModel, name: str, folder: Path) -> str:
+    """The text of the file.
+
+    Args:
+        name: what the model is called.
+        folder: where it is being exported to.
+    """
+    return f"""{FRONT}
+# {name}
+
+{describe_model(loaded.model)}.
+
+{history(loaded)}
+
+```python
+from transformers import pipeline
+
+write = pipeline("text-generation", {str(folder)!r})
+print(write("Once there was")[0]["generated_text"])
+```
+
+Exported with `uv run python commands/export_hf.py {loaded.path} --output {folder}` of
+transformer-by-hand, a decoder-only transformer to read in an evening. Logits and token ids are
+those of the original.
+"""
+
+
+def history(loaded: LoadedModel) -> str:
+    """Where the weights come from, as far as the files beside them say."""
+    folder = loaded.path.parent
+    try:
+        if (folder / ORIGIN).is_file():
+            origin = read_saved(folder / ORIGIN).take("imported", str)
+            return f"The weights were imported from {origin}."
+        run = folder.parent
+        training = read_saved(run / "config.json").take("training", dict)
+        records = read_metrics(run / "metrics.jsonl")
+        command = training_command(training)
+    except (UserError, OSError, KeyError, TypeError):
+        return f"What it was trained on is not known; the file is of step {loaded.step}."
+    at = [r for r in records if is_evaluation(r) and r["step"] == loaded.step]
+    loss = at[-1]["val_loss"] if at else None
+    judged = f" Its validation loss is {loss:.4f} nats per token there." if loss else ""
+    return (
+        f"Trained on {training['dataset']}, for {loaded.step:,} steps, by\n\n"
+        f"```\n{command}\n```\n\n{judged}".rstrip()
+    )

@@ -1,7 +1,6 @@
 """Variants in files: written, read, exported where an equal exists, refused where none does."""
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +9,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from test_variants import name  # noqa: F401  (a fixture)
-from transformers import GPT2LMHeadModel
-from variant_tools import VARIANTS, model_of, some_ids
+from variant_tools import model_of, some_ids
 
 from transformer.config import ModelConfig, Variant
 from transformer.errors import UserError
 from transformer.runs.model_file import read_model, write_model_file
-from transformer.sharing.hugging_face import export_gpt2
 
 
 @torch.no_grad()
@@ -58,30 +55,6 @@ def test_a_variant_that_does_not_fit_its_file_is_refused(
     rewrite(path, **change)
     with pytest.raises(UserError, match=said):
         read_model(path)
-
-
-LIKE_GPT2 = ("scaled", "learned", "plain norms", "zero", "relu2", "gelu_tanh", "untied")
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("variant", LIKE_GPT2)
-def test_what_is_built_like_gpt2_goes_into_its_form(tmp_path: Path, variant: str) -> None:
-    model = model_of(variant, dtype=torch.float32)
-    export_gpt2(model, end_of_text=0, folder=tmp_path / "hf")
-    theirs = GPT2LMHeadModel.from_pretrained(tmp_path / "hf").eval()
-    expected = model(some_ids())
-    assert expected.std() > 0.3
-    torch.testing.assert_close(theirs(some_ids()).logits, expected, atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.parametrize("variant", sorted(VARIANTS.keys() - set(LIKE_GPT2)))
-def test_what_gpt2_lacks_is_named(tmp_path: Path, variant: str) -> None:
-    with pytest.raises(UserError, match="no equal for this model's ") as refused:
-        export_gpt2(model_of(variant), end_of_text=0, folder=tmp_path / "hf")
-    named = set(re.findall(r"(\w+)=", str(refused.value)))
-    assert named
-    assert named <= VARIANTS[variant].keys()
-    assert not (tmp_path / "hf").exists()
 
 
 def test_the_fields_of_a_classic_model_are_the_page_s() -> None:

@@ -55,4 +55,6 @@ class Repository:
         oid = hashlib.sha1(f"{name}:{path.stat().st_size}".encode()).hexdigest()
         if path.is_dir():
             return {"type": "directory", "oid": oid, "size": 0, "path": name}
+        if path.suffix == ".safetensors":  # a large file, which the hub names by its SHA-256
+            oid = hashlib.sha256(path.read_bytes()).hexdigest()
         return {"type": "file", "oid": oid, "size": path.stat().st_size, "path": name}

@@ -22,7 +22,7 @@ from transformer.machine.files import is_abandoned, whole_folder, written_whole
 from transformer.model import DecoderOnlyTransformer
 from transformer.runs.model_file import write_model_file
 from transformer.runs.run_folder import write_json
-from transformer.sharing.hugging_face import export_gpt2
+from transformer.sharing.hugging_face import export_model
 from transformer.sharing.model_hub import save_pretrained
 
 TOKENIZER = BytePairTokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
@@ -129,18 +129,18 @@ def test_training_continues_when_there_is_room_again(tmpfs: Path) -> None:
 
 
 def test_an_export_for_transformers_is_whole_or_not_there(tmp_path: Path) -> None:
-    export_gpt2(model(), 256, tmp_path / "exported")
+    export_model(model(), TOKENIZER, tmp_path / "exported")
     before = {path: path.read_bytes() for path in (tmp_path / "exported").iterdir()}
     with file_size_limit(20_000), pytest.raises(UserError, match=r"cannot write .*exported: "):
-        export_gpt2(model(64), 256, tmp_path / "exported")
+        export_model(model(64), TOKENIZER, tmp_path / "exported")
     assert {path: path.read_bytes() for path in (tmp_path / "exported").iterdir()} == before
     with file_size_limit(20_000), pytest.raises(UserError, match=r"cannot write .*new: "):
-        export_gpt2(model(64), 256, tmp_path / "new")
+        export_model(model(64), TOKENIZER, tmp_path / "new")
     assert [path.name for path in tmp_path.iterdir()] == ["exported"]
-    export_gpt2(model(64), 256, tmp_path / "exported")
+    export_model(model(64), TOKENIZER, tmp_path / "exported")
     assert {path.name for path in (tmp_path / "exported").iterdir()} == {
-        "config.json",
-        "model.safetensors",
+        *("config.json", "generation_config.json", "model.safetensors", "README.md"),
+        *("tokenizer.json", "tokenizer_config.json"),
     }
 
 

@@ -9,13 +9,15 @@ from transformers import GPT2LMHeadModel
 from variant_tools import VARIANTS, model_of
 
 from transformer.config import ModelConfig
+from transformer.data.byte_pair_tokenizer import BytePairTokenizer
 from transformer.generation import generate
 from transformer.model import DecoderOnlyTransformer
-from transformer.sharing.hugging_face import export_gpt2
+from transformer.sharing.hugging_face import export_model
 from transformer.sharing.onnx import export_onnx
 
 WHOLE = "all, and the sides"  # the variant with most changes: the one that is tested every time
-CONFIG = ModelConfig(61, d_model=32, n_heads=4, n_layers=3, d_ff=64, max_seq_len=16)
+V = 258
+CONFIG = ModelConfig(V, d_model=32, n_heads=4, n_layers=3, d_ff=64, max_seq_len=16)
 
 
 @pytest.fixture
@@ -28,10 +30,11 @@ def model() -> DecoderOnlyTransformer:
 
 @torch.no_grad()
 def test_transformers_computes_our_logits(model: DecoderOnlyTransformer, tmp_path: Path) -> None:
-    export_gpt2(model, end_of_text=60, folder=tmp_path)
+    ranks = {bytes([i]): i for i in range(256)} | {b"th": 256}
+    export_model(model, BytePairTokenizer("bpe", "few", ranks, end_of_text=257), tmp_path)
     theirs, info = GPT2LMHeadModel.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
-    ids = torch.randint(61, (3, 16))
+    ids = torch.randint(V, (3, 16))
     torch.testing.assert_close(theirs(ids).logits, model(ids), rtol=0, atol=1e-5)
     written = theirs.generate(ids[:, :4], max_new_tokens=12, do_sample=False, eos_token_id=None)
     assert torch.equal(written, generate(model, ids[:, :4], 12, temperature=0.0))

@@ -56,7 +56,10 @@ def download(
     family, saved = read_family(config)
     family.read_config(saved)  # refused here, if at all
     weights = _weights(repo, names, get)
-    for name in (*(name for name in SMALL if name in names), *weights):
+    for name in (name for name in SMALL if name in names):
+        get(name)
+    for name in weights:
+        notify(f"Fetching {name} of {repo}")
         get(name)
     return config.parent
 

@@ -1,4 +1,4 @@
-"""Which tensors a module has, without allocating any of them."""
+"""Modules without their starting values: shapes alone, or memory to be filled from a file."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,15 +17,17 @@ def shapes_only() -> Iterator[None]:
     >>> layer.weight.shape
     torch.Size([100000000, 100000000])
     """
-    with torch.device("meta"), _NothingIsFilled():
+    with torch.device("meta"), unfilled():
         yield
 
 
-class _NothingIsFilled(TorchFunctionMode):
-    """Skips in-place operations, such as `normal_`: they change values, and there are none.
+class unfilled(TorchFunctionMode):  # noqa: N801  (used as a context)
+    """Skips in-place operations, such as `normal_`: modules built inside have any values.
 
-    PyTorch can do them on the meta device, but the first operation there imports its compiler,
-    which takes seconds. Skipping them also draws no random numbers.
+    For a module whose weights come from a file the random ones are time lost, and so is the memory:
+    what nobody has written to takes none. On the meta device there are no values at all, and the
+    first operation there would import PyTorch's compiler, which takes seconds. No random numbers
+    are drawn.
     """
 
     def __torch_function__(

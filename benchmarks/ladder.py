@@ -8,34 +8,19 @@ tokens. The second table says how much of a cache a position takes and how many 
 are, which are not measured but counted.
 """
 
-import torch
 from rich.console import Console
 from rich.table import Table
 from side_by_side import interleave, print_ratios
 
+from transformer.climbing.speed import step_of
 from transformer.kv_cache import KVCache
 from transformer.ladder.rungs import RUNGS
-from transformer.loss import LossModule
 from transformer.machine.device import Switch, choose_machine
 from transformer.terminal.command_line import run
 from transformer.training.config import TOY, TrainingConfig, on_rung
-from transformer.training.optimizer import make_optimizer
 from transformer.training.start import initial_model
-from transformer.training_utils import GradientAccumulator
 
 VOCAB = 1024
-
-
-def step_of(config: TrainingConfig, compile: Switch):
-    """One optimiser step on random tokens, as a function."""
-    machine = choose_machine("cpu", "auto", compile)
-    model = initial_model(config, VOCAB)
-    loss_module = LossModule(model, bf16=machine.bf16, compiled=machine.compiled)
-    accumulator = GradientAccumulator(loss_module, make_optimizer(model, config), 1)
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(VOCAB, (config.batch_size, config.seq_length + 1), generator=generator)
-    pair = (ids[:, :-1].contiguous(), ids[:, 1:].contiguous())
-    return lambda: accumulator.step([pair])
 
 
 def count(rungs: tuple[str, ...], configs: dict[str, TrainingConfig]) -> None:
@@ -59,7 +44,8 @@ def main(rungs: tuple[str, ...] = tuple(RUNGS), compile: Switch = "on", rounds: 
     """
     rungs = tuple(dict.fromkeys(("classic", *rungs)))
     configs = {rung: on_rung(TOY, rung, VOCAB) for rung in rungs}
-    steps = {rung: step_of(configs[rung], compile) for rung in rungs}
+    machine = choose_machine("cpu", "auto", compile)
+    steps = {rung: step_of(configs[rung], VOCAB, machine) for rung in rungs}
     seconds = interleave(steps, rounds=rounds, warmup=3)
     work = TOY.batch_size * TOY.seq_length
     title = f"A step of {work:,} tokens, compilation {compile}"

@@ -1,0 +1,172 @@
+"""A measurement of the ladder: the same data in the same order for every rung, and several seeds.
+
+    rungs × seeds ─▶ trainings ─▶ rows (JSON, kept) ─▶ table and picture
+
+All rungs see the same tokens in the same order; only what the rung changes differs, and its
+learning rate, which rates.py looks for.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from transformer.data.bpe import count_ids
+from transformer.errors import UserError
+from transformer.ladder.rungs import RUNGS, left_out, path_to
+from transformer.machine.device import Switch
+from transformer.training.config import POSITION_SCALE, TOY, TrainingConfig, on_rung
+
+NOVELS = replace(
+    TrainingConfig(position_scale=POSITION_SCALE),
+    dataset="text",
+    tokenizer="bpe:1024",
+    d_model=128,
+    n_heads=4,
+    n_layers=4,
+    d_ff=512,
+    seq_length=128,
+    dropout=0.0,
+    batch_size=32,
+    accumulation_steps=1,
+    learning_rate=3e-3,
+    tokens_per_epoch=None,
+    eval_tokens=65_536,
+)
+"""What a text is trained with: 0.9 million parameters, as on toy stories."""
+RATES = ("learning_rate", "matrix_learning_rate")
+START = 30.0  # seconds that a training takes to start and to compile
+EVALUATIONS = 24  # in each training
+TUNING_SEED = 1000  # of the trainings that only look for a rate
+
+Dataset = Literal["toy", "text"]
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of a study.
+
+    Attributes:
+        factor: of the learning rates that the rung has by itself.
+    """
+
+    rung: str
+    seed: int = 0
+    steps: int = 1
+    factor: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """Its folder.
+
+        >>> Training("rotary", seed=2, steps=600).name
+        'rotary-600-seed2'
+        """
+        rate = "" if self.factor == 1.0 else f"-x{self.factor:g}"
+        return f"{self.rung}-{self.steps}-seed{self.seed}{rate}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is measured, and on what.
+
+    Raises:
+        UserError: a text without files, too few tokens, or an unknown rung.
+    """
+
+    dataset: Dataset
+    text: tuple[Path, ...]
+    tokens: int
+    seeds: int
+    rungs: tuple[str, ...]
+    tokenizer: str
+    compile: Switch = "auto"
+
+    def __post_init__(self) -> None:
+        if (self.dataset == "text") != bool(self.text):
+            raise UserError("--dataset text needs --text PATH, and only that takes it")
+        if unknown := [rung for rung in self.rungs if rung not in RUNGS]:
+            raise UserError(f"there is no rung {unknown[0]}; there are {', '.join(RUNGS)}")
+        if self.seeds < 1:
+            raise UserError(f"--seeds must be at least 1, but is {self.seeds}")
+        if self.tokens < EVALUATIONS * self.base.tokens_per_step:
+            least = EVALUATIONS * self.base.tokens_per_step
+            raise UserError(f"--tokens must be at least {least:,}, but is {self.tokens:,}")
+
+    @property
+    def base(self) -> TrainingConfig:
+        """What the classic model is trained with."""
+        if self.dataset == "toy":
+            return TOY
+        return replace(NOVELS, text=self.text, tokenizer=self.tokenizer)
+
+    @property
+    def steps(self) -> int:
+        return self.tokens // self.base.tokens_per_step
+
+    def trainings(self, factors: dict[str, float]) -> list[Training]:
+        """Seed after seed, so that a measurement that is stopped early has all rungs."""
+        return [
+            Training(rung, seed, self.steps, factors.get(rung, 1.0))
+            for seed in range(self.seeds)
+            for rung in self.rungs
+        ]
+
+    def config(self, training: Training) -> TrainingConfig:
+        """What the training's rung makes of the base."""
+        vocab_size = count_ids(self.base.tokenizer)
+        config = on_rung(self.base, training.rung, vocab_size)  # type: ignore[arg-type]
+        rates = {name: float(f"{getattr(config, name) * training.factor:.6g}") for name in RATES}
+        return replace(config, seed=training.seed, steps=training.steps, **rates)  # type: ignore[arg-type]
+
+    def flags(self, training: Training) -> list[str]:
+        """For commands/train.py."""
+        config = self.config(training)
+        every = max(1, training.steps // EVALUATIONS)
+        values: dict[str, Any] = {
+            "dataset": self.dataset,
+            "rung": training.rung,
+            "seed": training.seed,
+            "steps": training.steps,
+            "eval-every": every,
+            "checkpoint-every": 4 * every,
+            "keep": 1,
+            "compile": self.compile,
+            "name": training.name,
+            **{name.replace("_", "-"): getattr(config, name) for name in RATES},
+        }
+        flags = [part for name, value in values.items() for part in (f"--{name}", str(value))]
+        if self.dataset == "toy":
+            return flags
+        for name in ("d_model", "n_layers", "d_ff", "seq_length", "dropout", "batch_size"):
+            flags += [f"--{name.replace('_', '-')}", str(getattr(config, name))]
+        flags += ["--accumulation-steps", "1", "--eval-tokens", str(NOVELS.eval_tokens)]
+        return [*flags, "--tokenizer", self.tokenizer, "--text", *map(str, self.text)]
+
+
+def fitting_tokens(study: Study, seconds: Mapping[str, float], minutes: float, tune: bool) -> int:
+    """Tokens for each training with which all of them take about so long.
+
+    A training is more than its steps: it starts, compiles and validates. That is taken to be
+    `START` seconds and a fifth of the steps' time.
+    """
+    each = study.seeds + (3 if tune else 0)
+    left = 60 * minutes - START * each * len(study.rungs)
+    steps = left / (1.2 * each * sum(seconds[rung] for rung in study.rungs))
+    if steps < EVALUATIONS:
+        least = START * each * len(study.rungs) / 60
+        raise UserError(
+            f"--minutes {minutes:g} is too little for {each * len(study.rungs)} trainings, which "
+            f"take about {least:.0f} minutes to start: ask for more, or fewer --rungs or --seeds"
+        )
+    return int(steps) * study.base.tokens_per_step
+
+
+def climbed_rungs(last: str, vocab_size: int) -> tuple[str, ...]:
+    """The rungs up to `last` that a vocabulary of this size allows.
+
+    >>> climbed_rungs("rotary", 1024)
+    ('classic', 'learned', 'schedule', 'rotary')
+    """
+    left = left_out(last, vocab_size)
+    return tuple(rung for rung in path_to(last) if rung not in left)

@@ -1,0 +1,158 @@
+"""The trainings of a study, one after the other or side by side, each in a process of its own.
+
+    training ─▶ is its row there? ─ yes ─▶ kept
+                      │ no
+                      ▼
+        commands/train.py, new or --resume ─▶ runs/NAME ─▶ rows/NAME.json
+
+A row is written when a training has ended. A study that is stopped (Ctrl-C, a power cut) goes on
+where it was: finished trainings are not repeated, an unfinished one is resumed. The runs stay, for
+generate.py, interpret.py and the page.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from transformer.climbing.study import Study, Training
+from transformer.errors import UserError
+from transformer.machine.files import written_whole
+from transformer.machine.saved_values import read_saved
+from transformer.runs.metrics import is_evaluation, read_metrics
+
+TRAIN = Path(__file__).parents[3] / "commands" / "train.py"
+POLL = 0.5  # seconds
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a training came to.
+
+    Attributes:
+        asked: the flags of train.py, which the row is valid for.
+        curve: (tokens, validation loss in nats per token) at each evaluation.
+        induction: the best head's score at the end, on toy stories.
+        peak_mb: the most memory of the process, where the system says.
+    """
+
+    rung: str
+    seed: int
+    factor: float
+    asked: list[str]
+    curve: list[tuple[int, float]]
+    floor: float | None
+    induction: float | None
+    parameters: int
+    peak_mb: float | None
+
+    @property
+    def loss(self) -> float:
+        """At the end."""
+        return self.curve[-1][1]
+
+
+class Trainings:
+    """Runs the trainings of a study in a folder."""
+
+    def __init__(self, study: Study, folder: Path, jobs: int = 1) -> None:
+        self.study, self.folder, self.jobs = study, folder, jobs
+
+    def row(self, training: Training) -> Row | None:
+        """The row of a training that has ended; None if it has not, or was another one."""
+        path = self.folder / "rows" / f"{training.name}.json"
+        if not path.is_file():
+            return None
+        values = read_saved(path).values
+        try:
+            row = Row(**{**values, "curve": [tuple(point) for point in values["curve"]]})
+        except (TypeError, KeyError) as error:
+            raise UserError(f"{path} is no row of a ladder: {error}; delete it") from None
+        return row if row.asked == self.study.flags(training) else None
+
+    def run(self, trainings: Sequence[Training], report: Callable[[Row], object]) -> Iterator[Row]:
+        """The rows of all trainings, those that are there already first."""
+        there = {training: self.row(training) for training in trainings}
+        yield from (row for row in there.values() if row is not None)
+        left = [training for training, row in there.items() if row is None]
+        with ThreadPoolExecutor(self.jobs) as pool:
+            futures = [pool.submit(self._train, training) for training in left]
+            try:
+                for future in as_completed(futures):
+                    row = future.result()
+                    report(row)
+                    yield row
+            finally:
+                for future in futures:
+                    future.cancel()
+
+    def _train(self, training: Training) -> Row:
+        runs = self.folder / "runs"
+        run, log = runs / training.name, self.folder / "logs" / f"{training.name}.txt"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        asked = self.study.flags(training)
+        flags = [*asked, "--overwrite"]
+        if (run / "latest").is_file():
+            flags = ["--resume", str(run)]
+        command = [sys.executable, str(TRAIN), *flags, "--runs-dir", str(runs)]
+        threads = str(max(1, (os.cpu_count() or 1) // self.jobs))
+        with log.open("w") as said:
+            process = subprocess.Popen(
+                command, stdout=said, stderr=said, env={**os.environ, "OMP_NUM_THREADS": threads}
+            )
+            peak = watched(process)
+        if process.returncode:
+            last = log.read_text(errors="replace").strip().splitlines()[-1:]
+            raise UserError(f"{training.name} ended with {process.returncode}: {' '.join(last)}")
+        row = self._row_of(training, asked, run, peak)
+        with written_whole(self.folder / "rows" / f"{training.name}.json") as path:
+            path.write_text(json.dumps(asdict(row)) + "\n", encoding="utf-8")
+        return row
+
+    def _row_of(self, training: Training, asked: list[str], run: Path, peak: float | None) -> Row:
+        records = read_metrics(run / "metrics.jsonl")
+        tokens = {r["step"]: r["tokens"] for r in records if not is_evaluation(r)}
+        judged = [r for r in records if is_evaluation(r)]
+        if any(r["val_loss"] is None for r in judged):
+            raise UserError(f"{training.name}: a validation loss is not finite; lower its rate")
+        last: dict[str, Any] = judged[-1]
+        return Row(
+            rung=training.rung,
+            seed=training.seed,
+            factor=training.factor,
+            asked=asked,
+            curve=[(tokens[r["step"]], r["val_loss"]) for r in judged],
+            floor=last.get("floor"),
+            induction=last.get("induction"),
+            parameters=read_saved(run / "config.json").take("parameters", int),
+            peak_mb=peak,
+        )
+
+
+def watched(process: "subprocess.Popen[bytes]") -> float | None:
+    """Wait for a process; its peak memory in MB, where the system tells (Linux)."""
+    peak = None
+    try:
+        while process.poll() is None:
+            peak = _peak(process.pid) or peak
+            time.sleep(POLL)
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+    return peak
+
+
+def _peak(pid: int) -> float | None:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return None
+    sizes = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    return int(sizes[0]) / 1024 if sizes else None

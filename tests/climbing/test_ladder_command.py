@@ -1,0 +1,54 @@
+"""commands/ladder.py: real trainings, stopped and continued."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from processes import wait_until
+from training_tools import ROOT, call
+
+FLAGS = ("--tokens", "60000", "--rungs", "classic", "rotary", "--compile", "off")
+
+
+@pytest.mark.slow
+def test_a_ladder_is_stopped_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = [sys.executable, str(ROOT / "commands/ladder.py"), *FLAGS, "--output", "kept"]
+    process = subprocess.Popen(
+        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True
+    )
+    rows = tmp_path / "kept" / "rows"
+    try:
+        wait_until(lambda: (rows / "classic-26-seed0.json").is_file(), 200)
+        wait_until(lambda: (tmp_path / "kept/runs/rotary-26-seed0/metrics.jsonl").is_file(), 200)
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(60) in (2, 130)
+    before = (rows / "classic-26-seed0.json").stat().st_mtime_ns
+    assert not (rows / "rotary-26-seed0.json").exists()
+    assert call("ladder", *FLAGS, "--output", "kept") == 0
+    said = capsys.readouterr().out
+    assert "rotary, seed 0: " in said
+    assert "classic, seed 0: " not in said
+    assert (rows / "classic-26-seed0.json").stat().st_mtime_ns == before
+    kept = {
+        name: json.loads((rows / f"{name}-26-seed0.json").read_text())
+        for name in ("classic", "rotary")
+    }
+    assert kept["rotary"]["curve"][-1][1] < kept["classic"]["curve"][-1][1]
+    assert len(kept["rotary"]["curve"]) == 26
+    assert (tmp_path / "kept" / "ladder.png").is_file()
+    assert (
+        call("generate", "kept/runs/rotary-26-seed0", "--max-new-tokens", "2", "--prompt", "A") == 0
+    )
+
+
+def test_a_budget_or_tokens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("ladder", "--output", tmp_path) == 2
+    assert "give either --tokens or --minutes" in capsys.readouterr().err

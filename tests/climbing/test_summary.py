@@ -1,0 +1,114 @@
+"""What the rows of a ladder say, by hand."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from transformer.climbing.picture import draw_ladder
+from transformer.climbing.study import Study, Training, climbed_rungs, fitting_tokens
+from transformer.climbing.summary import summarise, table, tokens_until
+from transformer.climbing.trainings import Row
+from transformer.errors import UserError
+from transformer.terminal.command_line import plain_console
+from transformer.training.config import TOY, on_rung
+
+
+def row(rung: str, seed: int, *losses: float) -> Row:
+    curve = [(1000 * (i + 1), loss) for i, loss in enumerate(losses)]
+    return Row(rung, seed, 1.0, [], curve, 0.5, None, 7, 100.0)
+
+
+ROWS = [
+    row("classic", 0, 5.0, 4.0, 3.0),
+    row("classic", 1, 5.0, 4.2, 3.2),
+    row("rotary", 0, 4.1, 2.1, 2.0),
+    row("rotary", 1, 3.1, 2.5, 2.4),
+    row("relu2", 0, 4.0, 3.5, 3.3),
+    row("relu2", 1, 4.0, 3.5, 2.5),
+]
+SECONDS = {"classic": 10.0, "rotary": 20.0, "relu2": 10.0}
+
+
+def test_losses_gains_and_the_way_to_the_classics_loss() -> None:
+    classic, rotary, relu2 = summarise(ROWS, SECONDS, tokens_per_step=100)
+    assert (classic.loss.mean, classic.gain, classic.tokens_to_target.mean) == (3.1, None, 3000.0)  # type: ignore[union-attr]
+    assert rotary.loss.mean == 2.2
+    assert rotary.loss.deviation == pytest.approx(math.sqrt(0.08))
+    assert rotary.gain is not None
+    assert rotary.gain.mean == pytest.approx((3.0 - 2.0 + 3.2 - 2.4) / 2)
+    assert rotary.gain.deviation == pytest.approx(math.sqrt(0.02))
+    assert rotary.tokens_to_target is not None
+    assert rotary.tokens_to_target.mean == pytest.approx((1500.0 + 1000.0) / 2)
+    assert rotary.seconds_to_target == pytest.approx(1250 * 20 / 100)
+    assert rotary.curve == [(1000, 3.6), (2000, 2.3), (3000, 2.2)]
+    assert relu2.tokens_to_target is None  # one of its seeds never gets there
+    assert relu2.gain is not None
+    assert relu2.gain.mean == pytest.approx(2.2 - 2.9)
+
+
+def test_the_way_is_a_straight_line_between_evaluations() -> None:
+    assert tokens_until([(10, 3.0)], 3.0) == 10
+    assert tokens_until([(10, 2.0)], 3.0) == 10
+    assert tokens_until([(10, 4.0), (20, 5.0), (30, 2.0)], 3.5) == 25
+    assert tokens_until([(10, 4.0)], 3.0) is None
+
+
+def test_table_and_picture(tmp_path: Path) -> None:
+    found = summarise(ROWS, SECONDS, tokens_per_step=100)
+    console = plain_console(width=120, record=True)
+    console.print(table(found, "three rungs"))
+    lines = {line.split()[1]: line for line in console.export_text().splitlines() if "│" in line}
+    assert "2.40×" in lines["rotary"]  # 3000 / 1250 tokens
+    assert "1.20×" in lines["rotary"]  # at half the speed
+    assert "–" in lines["relu2"]
+    draw_ladder(found, 0.5, tmp_path / "ladder.png", "three rungs")
+    assert (tmp_path / "ladder.png").read_bytes().startswith(b"\x89PNG")
+
+
+STUDY = Study("toy", (), 60_000, 2, ("classic", "rotary", "swiglu"), "bpe:1024")
+
+
+def test_every_rung_gets_the_same_data_and_its_own_rates() -> None:
+    trainings = STUDY.trainings({"rotary": 0.5})
+    assert [(t.rung, t.seed, t.factor) for t in trainings[:3]] == [
+        ("classic", 0, 1.0),
+        ("rotary", 0, 0.5),
+        ("swiglu", 0, 1.0),
+    ]
+    assert len({t.name for t in trainings}) == 6
+    rotary = STUDY.config(trainings[1])
+    assert rotary.learning_rate == pytest.approx(on_rung(TOY, "rotary", 1024).learning_rate / 2)
+    assert rotary.steps == 60_000 // TOY.tokens_per_step == 26
+    flags = STUDY.flags(trainings[1])
+    assert flags[flags.index("--learning-rate") + 1] == str(rotary.learning_rate)
+    novels = Study("text", (Path("a.txt"),), 10**6, 1, ("swiglu",), "bpe:1024")
+    flags = novels.flags(Training("swiglu", steps=novels.steps))
+    assert flags[flags.index("--d-ff") + 1] == "344"  # two thirds of 512
+
+
+def test_a_budget_becomes_tokens() -> None:
+    tokens = fitting_tokens(STUDY, SECONDS | {"swiglu": 10.0}, minutes=1000, tune=False)
+    steps = tokens / TOY.tokens_per_step
+    assert 1.2 * steps * 2 * 40 + 6 * 30 == pytest.approx(60_000, rel=0.01)
+    with pytest.raises(UserError, match="--minutes 5 is too little for 15 trainings"):
+        fitting_tokens(STUDY, SECONDS | {"swiglu": 10.0}, minutes=5, tune=True)
+
+
+def test_large_vocabularies_leave_rungs_out() -> None:
+    assert "untied" in climbed_rungs("all", 1024)
+    assert not {"untied", "value_embeddings"} & set(climbed_rungs("all", 50_281))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"dataset": "text"}, "--dataset text needs --text"),
+        ({"rungs": ("rotery",)}, "there is no rung rotery; there are classic"),
+        ({"seeds": 0}, "--seeds must be at least 1, but is 0"),
+        ({"tokens": 50}, "--tokens must be at least 55,296, but is 50"),
+    ],
+)
+def test_impossible_studies_are_refused(change: dict[str, object], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        Study(**{**vars(STUDY), **change})  # type: ignore[arg-type]

@@ -23,6 +23,7 @@ from transformer.interpretability import induction_question, questions
 from transformer.interpretability.circuit import describe, find_circuit
 from transformer.interpretability.induction import repeated_random_tokens
 from transformer.interpretability.induction_question import ask_induction
+from transformer.interpretability.labels import show_token
 from transformer.interpretability.logit_lens import logit_lens
 from transformer.interpretability.patching import PromptPair, sweep
 from transformer.interpretability.prompts import demo_pair, demo_prompt, encode_pair, encode_prompt
@@ -69,9 +70,7 @@ def test_the_reports_hold_what_the_measurements_say(
     top, distance, written = questions.ask_lens(model, tokenizer, ids).grids
     lens = logit_lens(model, ids, k=2)
     assert distance.values == lens.kl.T.tolist()
-    assert top.texts[-1][-1].startswith(
-        questions.show_token(tokenizer, int(lens.top_ids[-1, -1, 0]))
-    )
+    assert top.texts[-1][-1].startswith(show_token(tokenizer, int(lens.top_ids[-1, -1, 0])))
     answer, rival = lens.top_ids[-1, -1].tolist()
     logits = model(ids)[0, -1].detach()
     total = sum(value for (value,) in written.values)

@@ -47,7 +47,9 @@ class _Question(RunArguments):
     save: Path | None = None
     """Also draw a picture: a name that ends in .png, .svg, .pdf or .jpg."""
     json: bool = False
-    """Print all numbers as JSON instead of tables."""
+    """Print one JSON document instead of tables, every number unrounded: title, model, lines and
+    grids; a grid has title, rows, columns, values (null: nothing to measure), note, and texts
+    where its cells say more than their number."""
 
     def answer(self, loaded: LoadedModel) -> Report:
         raise NotImplementedError

@@ -15,6 +15,7 @@ the same and take over. And what is necessary need not be sufficient: see patchi
 Sources: Olsson et al. (2022), who ablate heads by zero; Wang et al. (2022) for the mean.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,7 +25,7 @@ from torch.nn import functional as F
 
 from transformer.data.batch import IGNORED
 from transformer.generation import evaluating
-from transformer.interpretability.hooks import Edit, measure, replacing
+from transformer.interpretability.hooks import Edit, from_block_of, measure, replacing
 from transformer.interpretability.logit_lens import rows_together
 from transformer.model import DecoderOnlyTransformer
 
@@ -89,20 +90,23 @@ def token_losses(
     targets: Tensor,
     component: Component | None = None,
     value: Tensor | None = None,
+    known: Sequence[Tensor] = (),
 ) -> Tensor:
     """The loss at each token while `component` writes `value`; of the whole model for None.
 
     Args:
         ids, targets: (B, T); where a target is -100, the loss is 0.
+        known: `streams(model, ids)`; with it, only what comes after is computed.
 
     Returns:
         (B, T) cross-entropy in nats. Its mean over the tokens one cares about is what the
         part is judged by: a head that copies songs matters in songs.
     """
-    edits = {}
+    edits, start = {}, ""
     if component is not None and value is not None:
         edits = {component.tap: _overwrite(component.head, value)}
-    with evaluating(model), replacing(model, edits):
+        start = component.tap if known else ""
+    with evaluating(model), from_block_of(model, start, known), replacing(model, edits):
         hidden = model.hidden_states(ids)  # (B, T, D)
     return hidden_losses(model, hidden.flatten(0, 1), targets.flatten()).view(ids.shape)  # (B, T)
 

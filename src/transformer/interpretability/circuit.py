@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 
 from transformer.interpretability.ablation import hidden_losses
-from transformer.interpretability.hooks import Edit, measure, replacing
+from transformer.interpretability.hooks import Edit, from_block_of, measure, replacing, streams
 from transformer.interpretability.induction import (
     NOT_REPEATED,
     BestHead,
@@ -97,10 +97,12 @@ def find_circuit(model: DecoderOnlyTransformer, repeats: Repeats) -> Circuit:
     looks = by_block(model, repeats.ids, partial(_places, repeats=repeats))  # (n_layers, 3, H)
     best = best_head(looks[:, 0])
     _, probability = _look(model, repeats, best)
+    known = streams(model, repeats.ids)
     helpers = []
     for layer in range(best.layer):
         for head in range(model.config.n_heads):
-            with replacing(model, {f"blocks.{layer}.attention.heads": _silence(head)}):
+            tap = f"blocks.{layer}.attention.heads"
+            with from_block_of(model, tap, known), replacing(model, {tap: _silence(head)}):
                 score, without = _look(model, repeats, best)
             helpers.append(Helper(layer, head, score, without, *looks[layer, 1:, head].tolist()))
     return Circuit(best, probability, sorted(helpers, key=lambda helper: helper.score))

@@ -24,7 +24,7 @@ rotation; with fewer heads of keys and values these taps have fewer; "neurons af
 after whatever the model has in its place.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatchcase
 from typing import TypeVar
@@ -104,6 +104,53 @@ def _as_hook(name: str, edit: Edit) -> Callable[[nn.Module, object, Tensor], Ten
         return edited
 
     return hook
+
+
+@torch.no_grad()
+def streams(model: DecoderOnlyTransformer, ids: Tensor) -> list[Tensor]:
+    """The residual stream after each block, for `from_block_of`."""
+    return list(record(model, ids, ["blocks.*.residual"]).values())
+
+
+def block_of(tap: str) -> int:
+    """The block that an activation belongs to; 0 for those of none.
+
+    >>> block_of("blocks.2.attention.heads"), block_of("embedding")
+    (2, 0)
+    """
+    return int(tap.split(".")[1]) if tap.startswith("blocks.") else 0
+
+
+@contextmanager
+def from_block_of(
+    model: DecoderOnlyTransformer, tap: str, known: Sequence[Tensor]
+) -> Iterator[None]:
+    """Inside the `with`, the model computes nothing before the block of `tap`.
+
+    What changes an activation there leaves everything before as it was, so that is taken from
+    an earlier run: over all blocks, half of the work.
+
+    Args:
+        known: `streams` of the same ids; (1, T, D) each will do for a batch of equal rows.
+    """
+    block, whole = block_of(tap), model.blocks
+    before = [_Known(stream) for stream in known[:block]]
+    model.blocks = nn.ModuleList([*before, *whole[block:]])
+    try:
+        yield
+    finally:
+        model.blocks = whole
+
+
+class _Known(nn.Module):
+    """In the place of a block whose result is known."""
+
+    def __init__(self, stream: Tensor) -> None:
+        super().__init__()
+        self.stream = stream
+
+    def forward(self, x: Tensor, _cache: object, _extras: object) -> Tensor:
+        return self.stream.expand_as(x)
 
 
 @torch.no_grad()

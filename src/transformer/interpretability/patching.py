@@ -34,7 +34,14 @@ from torch.nn import functional as F
 
 from transformer.errors import UserError
 from transformer.generation import evaluating
-from transformer.interpretability.hooks import Edit, record, replacing
+from transformer.interpretability.hooks import (
+    Edit,
+    block_of,
+    from_block_of,
+    record,
+    replacing,
+    streams,
+)
 from transformer.model import DecoderOnlyTransformer
 
 Site = Literal["residual", "residual_middle", "attention.output", "feed_forward.output"]
@@ -119,11 +126,12 @@ def run_patches(
     clean_values = record(model, pair.clean[None], [*taps, "final_norm"])
     last = clean_values["final_norm"][:, -1]  # (1, D)
     clean = _logit_difference(model.unembed(last), pair)[0]
-    runs = [_run_batch(model, pair, [()], clean_values)]  # the corrupted prompt as it is
+    known = streams(model, pair.corrupted[None])
+    runs = [_run_batch(model, pair, [()], clean_values, known)]  # the corrupted prompt as it is
     together = max(1, min(batch_size, POSITIONS_PER_BATCH // len(pair.clean)))
     for start in range(0, len(experiments), together):
         batch = experiments[start : start + together]
-        runs.append(_run_batch(model, pair, batch, clean_values))
+        runs.append(_run_batch(model, pair, batch, clean_values, known))
     corrupted, patched = runs[0][0], torch.cat([clean.new_empty(0), *runs[1:]])
     if abs(clean - corrupted) < SMALLEST_DIFFERENCE:
         raise UserError(
@@ -138,6 +146,7 @@ def _run_batch(
     pair: PromptPair,
     experiments: Sequence[Sequence[Patch]],
     clean_values: dict[str, Tensor],
+    known: Sequence[Tensor],
 ) -> Tensor:
     """Logit differences (N,) of N corrupted runs, each patched in its own way."""
     by_tap: dict[str, list[tuple[int, Patch]]] = defaultdict(list)
@@ -146,7 +155,8 @@ def _run_batch(
             by_tap[patch.tap].append((row, patch))
     edits = {tap: _paste(clean_values[tap], chosen) for tap, chosen in by_tap.items()}
     ids = pair.corrupted.expand(len(experiments), -1)  # (N, T)
-    with evaluating(model), replacing(model, edits):
+    first = min(edits, key=block_of, default="")
+    with evaluating(model), from_block_of(model, first, known), replacing(model, edits):
         last = model.hidden_states(ids)[:, -1]  # (N, D); other positions need no logits
     return _logit_difference(model.unembed(last), pair)
 

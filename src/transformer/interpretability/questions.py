@@ -13,7 +13,7 @@ from transformer.errors import UserError
 from transformer.interpretability.ablation import Kind, replacements, token_losses
 from transformer.interpretability.attention_patterns import chance_scores, model_patterns
 from transformer.interpretability.attribution import logit_contributions
-from transformer.interpretability.hooks import record
+from transformer.interpretability.hooks import record, streams
 from transformer.interpretability.induction import NOT_REPEATED, Repeats
 from transformer.interpretability.labels import (
     block_names,
@@ -242,9 +242,10 @@ def ask_ablate(
         parts: name -> (B, T) bool, the tokens over which to take the mean loss.
     """
     whole = token_losses(model, ids, targets)  # (B, T)
+    known = streams(model, ids)
     names, values = [], []
     for component, value in replacements(model, ids, kind, targets != IGNORED).items():
-        rise = token_losses(model, ids, targets, component, value) - whole  # (B, T)
+        rise = token_losses(model, ids, targets, component, value, known) - whole  # (B, T)
         names.append(str(component))
         values.append([float(rise[part].mean()) for part in parts.values()])
     lines = [

@@ -31,7 +31,7 @@ from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
 from transformer.ladder.build import build_model, parts_for
 from transformer.machine.files import written_whole
-from transformer.machine.shapes import shapes_only
+from transformer.machine.shapes import shapes_only, unfilled
 from transformer.model import DecoderOnlyTransformer
 
 FORMAT, VERSION = "transformer", "1"
@@ -158,8 +158,9 @@ def _is_finite(tensor: Tensor) -> bool:
 
 
 def _build(config: ModelConfig, dtype: torch.dtype) -> DecoderOnlyTransformer:
-    """A model to load weights into; the caller's random numbers stay as they are."""
-    with torch.random.fork_rng(devices=[]):
+    """A model to load weights into. Nothing draws what it would start training with: that takes
+    longer than reading, needs room in float32, and would move the caller's random numbers on."""
+    with unfilled():
         return build_model(config).to(dtype)
 
 

@@ -16,7 +16,8 @@ tell.
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -137,19 +138,11 @@ def read_model_file(path: Path) -> LoadedModel:
 
 def read_model(path: Path) -> tuple[DecoderOnlyTransformer, dict[str, str]]:
     """The model alone, read with the same care, and the file's metadata as it is."""
-    if not path.is_file():
-        raise UserError(f"there is no model file at {path}")
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            metadata = file.metadata() or {}
-            config = _read_config(path, metadata)
-            dtype = _check_tensors(path, file, config)
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, RecursionError) as error:
-        raise UserError(
-            f"{path} is not a readable safetensors file ({error}); "
-            "it may be cut short: copy or download it again"
-        ) from error
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
+        config = _read_config(path, metadata)
+        dtype = _check_tensors(path, file, config)
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     written = metadata.get("sha256")
     if written is not None and written != tensors_hash(weights):
         raise UserError(
@@ -162,6 +155,27 @@ def read_model(path: Path) -> tuple[DecoderOnlyTransformer, dict[str, str]]:
     model = _build(config, dtype)
     model.load_state_dict(weights)
     return model.eval(), metadata
+
+
+def read_header(path: Path) -> tuple[ModelConfig, dict[str, str]]:
+    """What a model file says of itself, without its weights."""
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
+        return _read_config(path, metadata), metadata
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    if not path.is_file():
+        raise UserError(f"there is no model file at {path}")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            yield file
+    except (SafetensorError, RecursionError) as error:
+        raise UserError(
+            f"{path} is not a readable safetensors file ({error}); "
+            "it may be cut short: copy or download it again"
+        ) from error
 
 
 def _is_finite(tensor: Tensor) -> bool:

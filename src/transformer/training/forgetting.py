@@ -74,7 +74,8 @@ def check_start(new: float, old: float | None, vocab_size: int, origin: Origin) 
         raise UserError(
             f"{origin.path} starts with a loss of {new:.2f} nats per token, but guessing among its "
             f"{vocab_size:,} tokens has ln V = {guessing:.2f}: its weights and its tokenizer do "
-            "not belong together, or one of them is damaged; import or copy it again"
+            "not belong together, or one of them is damaged: import or copy it again. (If only the "
+            "text is foreign to it, give its run's folder: its own data there shows that it is sound.)"
         )
 
 
@@ -83,7 +84,7 @@ def describe_before(origin: Origin, dataset: str, vocab_size: int) -> str:
     assert origin.new is not None
     said = f"before: {origin.new:.4f} nats/token on the new validation set ({dataset})"
     if origin.new > math.log(vocab_size) + FRESH:
-        said += f", worse than guessing (ln V = {math.log(vocab_size):.2f}): foreign text"
+        said += f" (guessing: ln V = {math.log(vocab_size):.2f}; the text is foreign to it)"
     if origin.old is None:
         return f"{said}; its own data is not known ({origin.unknown})"
     return f"{said}, {origin.old:.4f} on its own ({(origin.training or {}).get('dataset')})"

@@ -33,6 +33,8 @@ def begin(run: Run, trainer: Trainer) -> list[str]:
         V = trainer.model.config.vocab_size
         notes.append(describe_before(trainer.origin, run.config.dataset, V))
     run.processes.wait()  # all are ready: only now the folder becomes this run's
+    if run.processes.is_main and trainer.step < trainer.plan.total_steps:
+        run.folder.before_after.unlink(missing_ok=True)  # of an earlier end
     if run.processes.is_main and run.is_resumed:
         write_json(run.folder.config, description(trainer))
     elif run.processes.is_main:

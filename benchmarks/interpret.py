@@ -26,7 +26,8 @@ TEXT = (
     "a long time. Then he said that he would build a house here, and that nobody should ask him "
     "why, because he himself did not know it, and perhaps never would. So he sat down in the grass"
 )
-OTHER = TEXT.replace(" down to the river", " up to the river")  # differs at the fourth token
+# Differs early, so that nearly all is to be patched, and at the end, so that the answers differ.
+OTHER = TEXT.replace(" down to", " up to").replace(" grass", " house")
 QUESTIONS = {
     "lens": ["lens", "--prompt", TEXT],
     "attention": ["attention", "--prompt", TEXT, "--head", "11.11"],

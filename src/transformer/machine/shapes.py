@@ -1,4 +1,4 @@
-"""Modules without their starting values: shapes alone, or memory to be filled from a file."""
+"""Modules whose tensors are only shapes, or memory that nobody has filled yet."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,17 +17,29 @@ def shapes_only() -> Iterator[None]:
     >>> layer.weight.shape
     torch.Size([100000000, 100000000])
     """
-    with torch.device("meta"), unfilled():
+    with torch.device("meta"), _NothingIsFilled():
         yield
 
 
-class unfilled(TorchFunctionMode):  # noqa: N801  (used as a context)
-    """Skips in-place operations, such as `normal_`: modules built inside have any values.
+@contextmanager
+def unfilled() -> Iterator[None]:
+    """Parameters of modules built inside have memory, but what is in it is left to chance: for
+    those that get all their values from a file. Tables that a module computes are computed.
 
-    For a module whose weights come from a file the random ones are time lost, and so is the memory:
-    what nobody has written to takes none. On the meta device there are no values at all, and the
-    first operation there would import PyTorch's compiler, which takes seconds. No random numbers
-    are drawn.
+    >>> with unfilled():
+    ...     layer = torch.nn.Linear(2, 3)
+    >>> layer.weight.shape, layer.weight.device.type
+    (torch.Size([3, 2]), 'cpu')
+    """
+    with _NothingIsFilled():
+        yield
+
+
+class _NothingIsFilled(TorchFunctionMode):
+    """Skips in-place operations, such as `normal_`: they change values, and there are none.
+
+    PyTorch can do them on the meta device, but the first operation there imports its compiler,
+    which takes seconds. Skipping them also draws no random numbers.
     """
 
     def __torch_function__(

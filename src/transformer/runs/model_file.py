@@ -16,7 +16,8 @@ tell.
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -137,20 +138,12 @@ def read_model_file(path: Path) -> LoadedModel:
 
 def read_model(path: Path) -> tuple[DecoderOnlyTransformer, dict[str, str]]:
     """The model alone, read with the same care, and the file's metadata as it is."""
-    if not path.is_file():
-        raise UserError(f"there is no model file at {path}")
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            metadata = file.metadata() or {}
-            config = _read_config(path, metadata)
-            dtype = _check_tensors(path, file, config)
-            names = list(file.keys())
-        weights = {name: _read_tensor(path, name) for name in names}
-    except (SafetensorError, RecursionError) as error:
-        raise UserError(
-            f"{path} is not a readable safetensors file ({error}); "
-            "it may be cut short: copy or download it again"
-        ) from error
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
+        config = _read_config(path, metadata)
+        dtype = _check_tensors(path, file, config)
+        names = list(file.keys())
+    weights = {name: _read_tensor(path, name) for name in names}
     written = metadata.get("sha256")
     if written is not None and written != tensors_hash(weights):
         raise UserError(
@@ -169,9 +162,30 @@ def read_model(path: Path) -> tuple[DecoderOnlyTransformer, dict[str, str]]:
 def _read_tensor(path: Path, name: str) -> Tensor:
     """A copy, for what `safe_open` gives is the file itself: it would change with the file. Opened
     for each tensor, because all that was read of an open file takes memory."""
-    with safe_open(path, framework="pt", device="cpu") as file:
+    with _opened(path) as file:
         tensor: Tensor = file.get_tensor(name).clone()
         return tensor
+
+
+def read_header(path: Path) -> tuple[ModelConfig, dict[str, str]]:
+    """What a model file says of itself, without its weights."""
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
+        return _read_config(path, metadata), metadata
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    if not path.is_file():
+        raise UserError(f"there is no model file at {path}")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            yield file
+    except (SafetensorError, RecursionError) as error:
+        raise UserError(
+            f"{path} is not a readable safetensors file ({error}); "
+            "it may be cut short: copy or download it again"
+        ) from error
 
 
 def _is_finite(tensor: Tensor) -> bool:

@@ -25,8 +25,8 @@ def test_a_ladder_is_stopped_and_goes_on(
     )
     rows = tmp_path / "kept" / "rows"
     try:
-        wait_until(lambda: (rows / "classic-26-seed0.json").is_file(), 200)
-        wait_until(lambda: (tmp_path / "kept/runs/rotary-26-seed0/metrics.jsonl").is_file(), 200)
+        wait_until(lambda: (rows / "classic-26-seed0.json").is_file(), 400)
+        wait_until(lambda: (tmp_path / "kept/runs/rotary-26-seed0/metrics.jsonl").is_file(), 400)
     finally:
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(60) in (2, 130)

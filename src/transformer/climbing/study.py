@@ -36,7 +36,7 @@ NOVELS = replace(
 """What a text is trained with: 0.9 million parameters, as on toy stories."""
 RATES = ("learning_rate", "matrix_learning_rate")
 START = 30.0  # seconds that a training takes to start and to compile
-EVALUATIONS = 24  # in each training
+EVALUATIONS = 16  # in each training
 TUNING_SEED = 1000  # of the trainings that only look for a rate
 
 Dataset = Literal["toy", "text"]

@@ -48,15 +48,18 @@ def history(loaded: LoadedModel) -> str:
             origin = read_saved(folder / IMPORTED).take("imported", str)
             return f"The weights were imported from {origin}."
         run = folder.parent
-        training = read_saved(run / "config.json").take("training", dict)
+        saved = read_saved(run / "config.json")
+        training = saved.take("training", dict)
+        begun_with = (saved.values.get("from") or {}).get("path")
         records = read_metrics(run / "metrics.jsonl")
-        command = training_command(training)
+        command = training_command(training, begun_with)
     except (UserError, OSError, KeyError, TypeError):
         return f"What it was trained on is not known; the file is of step {loaded.step}."
     at = [r for r in records if is_evaluation(r) and r["step"] == loaded.step]
     loss = at[-1]["val_loss"] if at else None
-    judged = f" Its validation loss is {loss:.4f} nats per token there." if loss else ""
+    judged = f"Its validation loss is {loss:.4f} nats per token." if loss else ""
+    how = "Fine-tuned" if begun_with else "Trained"
     return (
-        f"Trained on {training['dataset']}, for {loaded.step:,} steps, by\n\n"
+        f"{how} on {training['dataset']}, for {loaded.step:,} steps, by\n\n"
         f"```\n{command}\n```\n\n{judged}".rstrip()
     )

@@ -14,6 +14,7 @@ a file that a visitor drops onto it.
 
 import base64
 import json
+import shlex
 import struct
 import tempfile
 from dataclasses import asdict
@@ -34,6 +35,7 @@ from transformer.machine.bounds import flag
 from transformer.runs.metrics import Record, is_evaluation
 from transformer.runs.model_file import LoadedModel, write_model_file
 from transformer.training.config import TrainingConfig, preset
+from transformer.training.fine_tuning import SHAPE
 
 LARGEST_MODEL = 3_000_000  # characters of base64
 POINTS = 200  # in a training curve, at most
@@ -189,7 +191,7 @@ def read_curve(run: Path) -> dict[str, Any]:
         lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         config = json.loads((run / "config.json").read_text(encoding="utf-8"))
         curve = _thinned([json.loads(line) for line in lines])
-        command = training_command(config["training"])
+        command = training_command(config["training"], (config.get("from") or {}).get("path"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{run} holds no readable metrics.jsonl and config.json: {error}") from None
     if not curve["train"] or not curve["validation"]:
@@ -222,21 +224,37 @@ def _thinned(records: list[Record]) -> dict[str, Any]:
     }
 
 
-def training_command(flags: dict[str, Any]) -> str:
+def training_command(flags: dict[str, Any], begun_with: str | None = None) -> str:
     """The command that makes such a run: the flags that differ from the data set's preset.
 
-    What was chosen for the machine (device, precision, compilation) is left out.
+    What was chosen for the machine (device, precision, compilation) is left out, and so is what
+    a run takes over from the model that it began with.
 
     >>> training_command({"dataset": "toy", "stories": 200, "device": "cpu"})
     'uv run python commands/train.py --dataset toy --stories 200'
     """
     base = asdict(preset(TrainingConfig(dataset=flags["dataset"])))
     words = ["uv run python commands/train.py", "--dataset", str(flags["dataset"])]
+    left_out = {*MACHINE, "dataset"}
+    if begun_with is not None:
+        words += ["--from", shlex.quote(begun_with)]
+        left_out |= {*SHAPE, "max_seq_len", "tokenizer"}
     for name, value in flags.items():
         unchanged = value is None or value == [] or value == base.get(name)
-        if not unchanged and name not in (*MACHINE, "dataset"):
-            words += [flag(name), str(value)]
+        if not unchanged and name not in left_out:
+            words += _flag_words(name, value)
     return " ".join(words)
+
+
+def _flag_words(name: str, value: Any) -> list[str]:
+    """
+    >>> _flag_words("bias", False), _flag_words("text", ["my notes", "b.txt"])
+    (['--no-bias'], ['--text', "'my notes'", 'b.txt'])
+    """
+    if isinstance(value, bool):
+        return [flag(name) if value else flag(f"no_{name}")]
+    values = value if isinstance(value, list) else [value]
+    return [flag(name), *(shlex.quote(str(each)) for each in values)]
 
 
 def rounded(value: float | None) -> float | None:

@@ -125,7 +125,8 @@ def fine_tuned(base: TrainingConfig, model: ModelConfig, origin: Origin) -> Trai
 def _rates(base: TrainingConfig, origin: Origin) -> dict[str, Any]:
     old = Saved("config.json of its run", origin.training or {})
     share = 1.0 if origin.was_tuned else RATE_SHARE
-    return {name: share * old.take(name, float, default=getattr(base, name)) for name in RATES}
+    rates = {name: old.take(name, float, default=getattr(base, name)) for name in RATES}
+    return {name: float(f"{share * rate:.6g}") for name, rate in rates.items()}
 
 
 def checked(

@@ -12,7 +12,7 @@ from local_hub import Fault, LocalHub
 from processes import wait_until
 from published_models import as_published, publish
 from safetensors.torch import load_file
-from training_tools import ROOT
+from training_tools import ROOT, call
 
 REPO = "someone/tiny"
 FAULTS = (
@@ -40,22 +40,20 @@ def environment(home: Path) -> dict[str, str]:
     }
 
 
-def command(hub: LocalHub, output: Path, *flags: str, repo: str = REPO) -> list[str]:
+def command(hub: LocalHub, output: Path) -> list[str]:
     script = str(ROOT / "commands" / "import_hf.py")
     where = ("--hub-endpoint", hub.url, "--output", str(output))
-    return [sys.executable, script, repo, *where, *flags]
+    return [sys.executable, script, REPO, *where]
 
 
-def run(
-    hub: LocalHub, output: Path, home: Path, *flags: str, repo: str = REPO
-) -> subprocess.CompletedProcess[str]:
+def run(hub: LocalHub, output: Path, home: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(hub, output, *flags, repo=repo),
-        env=environment(home), capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        command(hub, output), env=environment(home), capture_output=True, text=True, timeout=120
+    )
 
 
-def test_a_model_is_fetched_once_and_what_cannot_be_built_is_not(tmp_path: Path) -> None:
+@pytest.fixture
+def folders(tmp_path: Path) -> dict[str, Path]:
     publish("llama", tmp_path / "llama")
     as_published(tmp_path / "llama")  # two files
     publish("gpt2", tmp_path / "other")
@@ -64,21 +62,27 @@ def test_a_model_is_fetched_once_and_what_cannot_be_built_is_not(tmp_path: Path)
     publish("qwen3", tmp_path / "pickled")
     weights = tmp_path / "pickled" / "model.safetensors"
     weights.rename(weights.with_name("pytorch_model.bin"))
-    folders = {
-        REPO: tmp_path / "llama",
-        "someone/other": tmp_path / "other",
-        "someone/pickled": tmp_path / "pickled",
-    }
-    home = tmp_path / "home"
+    names = {REPO: "llama", "someone/other": "other", "someone/pickled": "pickled"}
+    return {repo: tmp_path / name for repo, name in names.items()}
+
+
+def test_a_model_is_fetched_once_and_what_cannot_be_built_is_not(
+    folders: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
     with LocalHub(folders) as hub:
-        said = run(hub, tmp_path / "out", home)
-        assert said.returncode == 0, said.stderr
-        assert "tiny (LlamaForCausalLM): 2 blocks of 4 heads (2 of keys and values)" in said.stdout
-        assert "100%" in said.stderr
-        assert "Fetching model-00001-of-00002.safetensors" in said.stdout
+        there = ("--hub-endpoint", hub.url)
+        assert call("import_hf", REPO, *there) == 0
+        said = capsys.readouterr().out
+        assert "tiny (LlamaForCausalLM): 2 blocks of 4 heads (2 of keys and values)" in said
+        assert "Fetching model-00001-of-00002.safetensors" in said
         sent = hub.bytes_sent()
-        again = run(hub, tmp_path / "again", home, "--revision", hub.repositories[REPO].commit)
-        assert again.returncode == 0, again.stderr
+        commit = hub.repositories[REPO].commit
+        assert call("import_hf", REPO, *there, "--revision", commit, "--output", "again") == 0
         assert hub.bytes_sent() == sent
         for name, part in {
             "someone/other": "the architecture gpt_neo",
@@ -86,20 +90,16 @@ def test_a_model_is_fetched_once_and_what_cannot_be_built_is_not(tmp_path: Path)
             "someone/absent": "HTTP 401: sign in",
             "absent": "there is no folder absent, and a model on the hub is named OWNER/NAME",
         }.items():
-            failed = run(hub, tmp_path / "none", home, repo=name)
-            assert failed.returncode == 2
-            assert part in failed.stderr
-            assert "Traceback" not in failed.stderr
-        wrong = run(hub, tmp_path / "none", home, "--revision", "v9")
-        assert wrong.returncode == 2
-        assert "HTTP 404: check the name and --revision" in wrong.stderr
+            assert call("import_hf", name, *there) == 2
+            assert part in capsys.readouterr().err
+        assert call("import_hf", REPO, *there, "--revision", "v9", "--output", "none") == 2
+        assert "HTTP 404: check the name and --revision" in capsys.readouterr().err
         fetched = {request.path for request in hub.requests if request.kind == "range"}
         assert not any("pytorch_model" in each for each in fetched)
-    gone = run(hub, tmp_path / "none", tmp_path / "elsewhere")
-    assert gone.returncode == 2
-    assert "without a network, give a folder" in gone.stderr
-    one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("out", "again"))
-    assert all((one[name] == other[name]).all() for name in one)
+    assert call("import_hf", REPO, *there, "--output", "none") == 2
+    assert "without a network, give a folder" in capsys.readouterr().err
+    one, other = (load_file(f"{name}/model.safetensors") for name in ("runs/tiny", "again"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 @pytest.mark.slow
@@ -111,6 +111,7 @@ def test_every_fault_is_survived(tmp_path: Path) -> None:
             hub.fail(fault, kind=kind)
             said = run(hub, tmp_path / f"out{number}", tmp_path / f"home{number}")
             assert said.returncode == 0, (kind, fault, said.stderr)
+            assert "100%" in said.stderr
             weights = load_file(tmp_path / f"out{number}" / "model.safetensors")
             expected = expected or weights
             assert all(torch.equal(weights[name], expected[name]) for name in expected), fault

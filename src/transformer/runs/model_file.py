@@ -32,7 +32,7 @@ from transformer.data.tokenizer import Tokenizer, tokenizer_from_metadata
 from transformer.errors import UserError
 from transformer.ladder.build import build_model, parts_for
 from transformer.machine.files import written_whole
-from transformer.machine.shapes import shapes_only
+from transformer.machine.shapes import shapes_only, unfilled
 from transformer.model import DecoderOnlyTransformer
 
 FORMAT, VERSION = "transformer", "1"
@@ -142,7 +142,8 @@ def read_model(path: Path) -> tuple[DecoderOnlyTransformer, dict[str, str]]:
         metadata = file.metadata() or {}
         config = _read_config(path, metadata)
         dtype = _check_tensors(path, file, config)
-        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        names = list(file.keys())
+    weights = {name: _read_tensor(path, name) for name in names}
     written = metadata.get("sha256")
     if written is not None and written != tensors_hash(weights):
         raise UserError(
@@ -152,9 +153,18 @@ def read_model(path: Path) -> tuple[DecoderOnlyTransformer, dict[str, str]]:
     broken = [name for name, tensor in weights.items() if not _is_finite(tensor)]
     if broken:
         raise UserError(f"{path}: {broken[0]} holds values that are not finite numbers")
-    model = _build(config, dtype)
-    model.load_state_dict(weights)
+    with unfilled():
+        model = build_model(config).to(dtype)
+    model.load_state_dict(weights, assign=True)  # not copied again
     return model.eval(), metadata
+
+
+def _read_tensor(path: Path, name: str) -> Tensor:
+    """A copy, for what `safe_open` gives is the file itself: it would change with the file. Opened
+    for each tensor, because all that was read of an open file takes memory."""
+    with _opened(path) as file:
+        tensor: Tensor = file.get_tensor(name).clone()
+        return tensor
 
 
 def read_header(path: Path) -> tuple[ModelConfig, dict[str, str]]:
@@ -181,12 +191,6 @@ def _opened(path: Path) -> Iterator[Any]:
 def _is_finite(tensor: Tensor) -> bool:
     low, high = tensor.aminmax()  # NaN if any value is: one pass, no second tensor
     return math.isfinite(low) and math.isfinite(high)
-
-
-def _build(config: ModelConfig, dtype: torch.dtype) -> DecoderOnlyTransformer:
-    """A model to load weights into; the caller's random numbers stay as they are."""
-    with torch.random.fork_rng(devices=[]):
-        return build_model(config).to(dtype)
 
 
 def _read_config(path: Path, metadata: dict[str, str]) -> ModelConfig:

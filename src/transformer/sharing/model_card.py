@@ -7,7 +7,7 @@ from transformer.ladder.describe import describe_model
 from transformer.machine.saved_values import read_saved
 from transformer.runs.metrics import is_evaluation, read_metrics
 from transformer.runs.model_file import LoadedModel
-from transformer.sharing.import_model import ORIGIN
+from transformer.runs.run_folder import IMPORTED
 from transformer.sharing.page import training_command
 
 FRONT = "---\nlibrary_name: transformers\npipeline_tag: text-generation\n---\n"
@@ -44,8 +44,8 @@ def history(loaded: LoadedModel) -> str:
     """Where the weights come from, as far as the files beside them say."""
     folder = loaded.path.parent
     try:
-        if (folder / ORIGIN).is_file():
-            origin = read_saved(folder / ORIGIN).take("imported", str)
+        if (folder / IMPORTED).is_file():
+            origin = read_saved(folder / IMPORTED).take("imported", str)
             return f"The weights were imported from {origin}."
         run = folder.parent
         training = read_saved(run / "config.json").take("training", dict)

@@ -28,6 +28,7 @@ from transformer.machine.bounds import flag
 from transformer.machine.saved_values import Saved, read_saved
 from transformer.runs.checkpoint import checkpoint_step
 from transformer.runs.model_file import read_header
+from transformer.runs.run_folder import IMPORTED
 from transformer.training.config import TrainingConfig
 
 SMALLER = 10  # times smaller than the highest learning rate for fresh weights
@@ -68,6 +69,8 @@ def read_origin(path: Path) -> Origin:
     inside = checkpoint_step(path.parent) is not None
     config = (path.parent.parent if inside else path.parent) / "config.json"
     origin = Origin(path, metadata.get("sha256", ""))
+    if (path.parent / IMPORTED).is_file():
+        return replace(origin, unknown="it was trained elsewhere")
     try:
         saved = read_saved(config)
         return replace(

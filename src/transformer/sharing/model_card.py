@@ -48,9 +48,11 @@ def history(loaded: LoadedModel) -> str:
             origin = read_saved(folder / IMPORTED).take("imported", str)
             return f"The weights were imported from {origin}."
         run = folder.parent
-        training = read_saved(run / "config.json").take("training", dict)
+        saved = read_saved(run / "config.json")
+        training = saved.take("training", dict)
         records = read_metrics(run / "metrics.jsonl")
-        command = training_command(training)
+        origin = saved.take("from", dict, default={})
+        command = training_command(training, origin.get("path", ""))
     except (UserError, OSError, KeyError, TypeError):
         return f"What it was trained on is not known; the file is of step {loaded.step}."
     at = [r for r in records if is_evaluation(r) and r["step"] == loaded.step]

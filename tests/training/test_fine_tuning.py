@@ -1,5 +1,6 @@
 """`train.py --from MODEL`: what is taken over, what is refused, exact resume, several processes."""
 
+import shlex
 import shutil
 from pathlib import Path
 
@@ -23,7 +24,8 @@ from training_tools import (
 from transformer.errors import UserError
 from transformer.runs.find import find_model_file
 from transformer.runs.model_file import read_model_file
-from transformer.training.config import TOY
+from transformer.sharing.page import training_command
+from transformer.training.config import TOY, config_to_json
 from transformer.training.flags import parse
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -44,6 +46,11 @@ def test_weights_variant_sizes_and_tokenizer_are_the_models(learned: Path) -> No
     assert saved["tokenizer"] == "bpe:300"
     assert (saved["seq_length"], saved["dropout"]) == (16, 0.2)
     assert config_of(run)["from"]["path"] == str(best)
+    command = shlex.split(training_command(saved, str(best)))  # as the model card has it
+    config = parse(command[command.index("--dataset") :])[0].config
+    again = config_to_json(config)
+    changed = {name for name in saved if saved[name] != again[name]}
+    assert changed <= {"device", "precision", "compile"}
 
 
 def test_defaults_are_a_tenth_of_the_models_rate_and_the_models_dropout(learned: Path) -> None:

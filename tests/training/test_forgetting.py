@@ -13,9 +13,11 @@ from fineweb_tools import write_dataset
 from local_hub import LocalHub
 from training_tools import metrics, train
 
+from transformer.config import ModelConfig
 from transformer.data.bpe import train_bpe
 from transformer.errors import UserError
 from transformer.evaluation.perplexity import evaluate
+from transformer.ladder import build_model
 from transformer.runs.find import find_model_file
 from transformer.runs.model_file import read_model_file, write_model_file
 from transformer.training.fine_tuning import Origin
@@ -126,3 +128,12 @@ def test_a_tokenizer_that_the_model_did_not_learn_with_is_noticed(old: Path) -> 
     write_model_file(Path("odd.safetensors"), loaded.model, other, 40)
     with pytest.raises(UserError, match="its weights and its tokenizer do not belong together"):
         tune(Path("odd.safetensors"))
+
+
+def test_a_fresh_model_is_a_little_worse_than_guessing() -> None:
+    model = build_model(ModelConfig(1024, d_model=128)).eval()
+    ids = torch.randint(1024, (16, 65))
+    with torch.no_grad():
+        loss = model.loss(ids[:, :-1], ids[:, 1:]).item()
+    assert 0.1 < loss - math.log(1024) < 0.2
+    check_start(loss, None, 1024, Origin(Path("it"), ""))

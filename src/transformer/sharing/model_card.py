@@ -50,8 +50,8 @@ def history(loaded: LoadedModel) -> str:
         run = folder.parent
         saved = read_saved(run / "config.json")
         training = saved.take("training", dict)
-        begun_with = (saved.values.get("from") or {}).get("path")
         records = read_metrics(run / "metrics.jsonl")
+        begun_with = saved.take("from", dict, default={}).get("path", "")
         command = training_command(training, begun_with)
     except (UserError, OSError, KeyError, TypeError):
         return f"What it was trained on is not known; the file is of step {loaded.step}."

@@ -31,9 +31,9 @@ from transformer.runs.model_file import read_header
 from transformer.runs.run_folder import IMPORTED
 from transformer.training.config import TrainingConfig
 
-RATE_SHARE = 0.1  # of the highest learning rate for fresh weights
+SMALLER = 10  # times smaller than the highest learning rate for fresh weights
 RATES = ("learning_rate", "matrix_learning_rate")
-KEPT = "the model's"  # stands for its tokenizer until the flags are read
+KEPT = "own"  # stands for the model's tokenizer until the flags are read
 SIZES = ("d_model", "n_heads", "n_layers", "d_ff")
 SHAPE = (*SIZES, *(field.name for field in fields(Variant)))
 
@@ -124,9 +124,8 @@ def fine_tuned(base: TrainingConfig, model: ModelConfig, origin: Origin) -> Trai
 
 def _rates(base: TrainingConfig, origin: Origin) -> dict[str, Any]:
     old = Saved("config.json of its run", origin.training or {})
-    share = 1.0 if origin.was_tuned else RATE_SHARE
-    rates = {name: old.take(name, float, default=getattr(base, name)) for name in RATES}
-    return {name: float(f"{share * rate:.6g}") for name, rate in rates.items()}
+    smaller = 1 if origin.was_tuned else SMALLER
+    return {name: old.take(name, float, default=getattr(base, name)) / smaller for name in RATES}
 
 
 def checked(

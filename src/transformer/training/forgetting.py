@@ -15,9 +15,9 @@ what it was (a fingerprint tells): toy stories always, text files where they are
 cache or the hub.
 
 The first loss is also a check. A model that guesses among V tokens has a loss of ln V, a fresh one
-a little more (half the variance of its logits: about 0.15). One that is worse on any text is not
-guessing, it is wrong: text of another kind makes it so, or a tokenizer whose ids mean other tokens
-than it learned, or damage. The loss on its own data tells these apart.
+0.1 to 0.2 more. One that is still worse is not guessing, it is wrong: text of another kind makes it
+so, or a tokenizer whose ids mean other tokens than it learned, or damage. The loss on its own data
+tells these apart.
 
 Source: McCloskey and Cohen, "Catastrophic Interference in Connectionist Networks" (1989).
 """

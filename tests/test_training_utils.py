@@ -71,6 +71,16 @@ def test_accumulated_gradient_is_that_of_the_big_batch(
         torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
 
 
+def test_a_step_in_which_nothing_is_scored_is_refused(tiny_config: ModelConfig) -> None:
+    model = model_for_accumulation(tiny_config)
+    batches = random_batches(tiny_config, 2)
+    for _, targets in batches:
+        targets.fill_(IGNORED)
+    accumulator = GradientAccumulator(model, SGD(model.parameters(), lr=0.0), 2)
+    with pytest.raises(UserError, match="nothing is scored in this step"):
+        accumulator.accumulate(batches)
+
+
 @pytest.mark.parametrize(
     ("dropout", "bf16", "least", "most"),
     [(0.0, False, 0.0, 5e-7), (0.0, True, 1e-3, 4e-3), (0.1, False, 0.4, 0.7)],

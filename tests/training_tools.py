@@ -71,7 +71,12 @@ def start_killable(*args: str) -> BaseProcess:
 
 def start_or_resume(runs: Path, name: str, *args: str) -> BaseProcess:
     """What a person does after a crash: resume if there is a run, else start again."""
-    again = ["--resume"] if (runs / name / "config.json").exists() else ["--overwrite"]
+    again = ["--overwrite"]
+    if (runs / name / "config.json").exists():
+        again = ["--resume"]
+        if "--from" in args:  # a run that is resumed has weights of its own
+            at = args.index("--from")
+            args = (*args[:at], *args[at + 2 :])
     return start_killable("--runs-dir", str(runs), "--name", name, *args, *again)
 
 

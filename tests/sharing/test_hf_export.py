@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from published_models import SPECIAL, publish
-from training_tools import call, train
+from training_tools import call, continue_training, train
 from transformers import AutoModelForCausalLM
 from variant_tools import VARIANTS
 
@@ -47,6 +47,7 @@ WRITTEN: dict[str, tuple[str, dict[str, Any]]] = {
     "nanochat": ("nanochat", {**NANOCHAT, **PLAIN, "logit_softcap": 15.0}),
     "nanochat, untied": ("nanochat", {**NANOCHAT, **PLAIN, "tied_embeddings": False}),
 }
+SHORT = ("--dataset", "toy", "--seq-length", "160")
 PROMPT = "Once there was a shy"
 
 
@@ -149,7 +150,7 @@ def test_the_card_says_what_it_learned_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert train("--dataset", "toy", "--steps", "5", "--name", "short", "--seq-length", "160") == 0
+    assert train("--steps", "5", "--name", "short", *SHORT) == 0
     assert call("export_hf", "short", "--output", "out") == 0
     assert 'transformers.pipeline("text-generation", "out")' in capsys.readouterr().out
     card = Path("out/README.md").read_text()
@@ -161,6 +162,12 @@ def test_the_card_says_what_it_learned_from(
     loss = next(r["val_loss"] for r in records if "val_loss" in r and r["step"] == 5)
     assert f"{loss:.4f} nats per token" in card
     assert "sinusoidal positions" in card
+    assert continue_training("--from", "runs/short", "--steps", "1", *SHORT, "--name", "on") == 0
+    assert call("export_hf", "on", "--output", "on") == 0
+    card = Path("on/README.md").read_text()
+    assert "Fine-tuned on toy, for 1 steps" in card
+    assert "--dataset toy --from runs/short/checkpoint-00000005/model.safetensors --" in card
+    assert "--d-model" not in card
     publish("gpt2", tmp_path / "tiny")
     assert call("import_hf", "tiny") == 0
     assert call("export_hf", "runs/tiny", "--output", "again") == 0

@@ -1,19 +1,15 @@
-"""`train.py --from MODEL`: what is taken over, what is refused, what is measured, exact resume."""
+"""`train.py --from MODEL`: what is taken over, what is refused, exact resume, several processes."""
 
-import json
-import math
-import re
+import shlex
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from fineweb_tools import write_dataset
-from local_hub import LocalHub
-from parallel_tools import OBSERVED, PACE, torchrun
+from fine_tuning_tools import NEW, OLD, before_after, config_of, tune, weights
+from parallel_tools import OBSERVED, torchrun
+from parallel_tools import PACE as PACE_OF_TWO
 from published_models import publish
-from safetensors.torch import load_file
 from test_kills import check
 from training_tools import (
     ROOT,
@@ -23,102 +19,16 @@ from training_tools import (
     metrics,
     newest_weights,
     train,
-    write_text,
 )
 
-from transformer.data.bpe import train_bpe
-from transformer.data.text.files import TextCorpus, TextFilesSource
 from transformer.errors import UserError
-from transformer.evaluation.perplexity import evaluate
 from transformer.runs.find import find_model_file
-from transformer.runs.model_file import read_model_file, write_model_file
-from transformer.training.config import TOY, TrainingConfig
-from transformer.training.fine_tuning import Origin
+from transformer.runs.model_file import read_model_file
+from transformer.sharing.page import training_command
+from transformer.training.config import TOY, config_to_json
 from transformer.training.flags import parse
-from transformer.training.forgetting import FRESH, check_start, describe_before
 
-OLD = ("--dataset", "text", "--text", "text.txt", "--tokenizer", "bpe:300", "--seq-length", "16")
-NEW = ("--dataset", "text", "--text", "new.txt")
-
-
-def write_texts(folder: Path) -> None:
-    """The old one, another of the same kind, and one that is foreign."""
-    text = write_text(folder / "text.txt").read_text()
-    (folder / "near.txt").write_text("\n".join(reversed(text[:9000].split("\n"))))
-    words = [
-        "ripe",
-        "plums",
-        "fell",
-        "where",
-        "nobody",
-        "saw",
-        "them",
-        "and",
-        "the",
-        "wasps",
-        "came",
-        "early",
-    ]
-    lines = (" ".join(words[(i * k) % 11] for k in range(1, 9)) for i in range(600))
-    numbered = (f"{line} {i}." for i, line in enumerate(lines))
-    (folder / "new.txt").write_text("\n\n".join(numbered))
-
-
-def train_in(folder: Path, *args: str) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        write_texts(folder)
-        assert (
-            train(*OLD, "--learning-rate", "0.02", "--steps", "40", "--eval-every", "20", *args)
-            == 0
-        )
-    return folder / "runs/text-1"
-
-
-@pytest.fixture(scope="module")
-def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A classic run that has learned something."""
-    return train_in(tmp_path_factory.mktemp("old"))
-
-
-@pytest.fixture(scope="module")
-def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One with learned positions, Muon and all else of the ladder's first part."""
-    flags = ("--rung", "untied", "--positions", "learned", "--dropout", "0.2")
-    return train_in(tmp_path_factory.mktemp("learned"), *flags)
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    write_texts(tmp_path)
-    return tmp_path
-
-
-def tune(model: Path, *flags: str) -> int:
-    """Three steps of `model` on the new text, unless `flags` have other wishes."""
-    return continue_training("--from", model, *NEW, "--steps", "3", *flags)
-
-
-def config_of(run: Path) -> dict[str, Any]:
-    saved: dict[str, Any] = json.loads((run / "config.json").read_text())
-    return saved
-
-
-def before_after(run: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((run / "before_after.json").read_text())
-    return found
-
-
-def weights(path: Path) -> dict[str, torch.Tensor]:
-    loaded: dict[str, torch.Tensor] = load_file(path / "model.safetensors")
-    return loaded
-
-
-def validation(run: Path, text: str, seq_length: int) -> TextFilesSource:
-    tokenizer = read_model_file(find_model_file(run)).tokenizer
-    corpus = TextCorpus(Path(text))
-    return TextFilesSource(corpus, tokenizer, seq_length=seq_length, eval_tokens=600)
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def test_weights_variant_sizes_and_tokenizer_are_the_models(learned: Path) -> None:
@@ -136,17 +46,27 @@ def test_weights_variant_sizes_and_tokenizer_are_the_models(learned: Path) -> No
     assert saved["tokenizer"] == "bpe:300"
     assert (saved["seq_length"], saved["dropout"]) == (16, 0.2)
     assert config_of(run)["from"]["path"] == str(best)
+    command = shlex.split(training_command(saved, str(best)))  # as the model card has it
+    config = parse(command[command.index("--dataset") :])[0].config
+    again = config_to_json(config)
+    changed = {name for name in saved if saved[name] != again[name]}
+    assert changed <= {"device", "precision", "compile"}
 
 
-def test_defaults_are_a_tenth_of_the_rate_and_the_models_dropout(learned: Path) -> None:
+def test_defaults_are_a_tenth_of_the_models_rate_and_the_models_dropout(learned: Path) -> None:
     config = parse(["--from", str(learned), "--dataset", "toy"])[0].config
-    assert (config.learning_rate, config.matrix_learning_rate) == pytest.approx((3e-4, 2e-3))
+    assert (config.learning_rate, config.matrix_learning_rate) == pytest.approx((2e-3, 2e-3))
     assert (config.dropout, config.warmup, config.seq_length) == (0.2, TOY.warmup, 16)
     assert (config.d_model, config.positions, config.norm) == (16, "learned", "rms")
     given = ("--learning-rate", "0.5", "--dropout", "0.3", "--seq-length", "8")
     config = parse(["--from", str(learned), "--dataset", "toy", *given])[0].config
     assert (config.learning_rate, config.dropout, config.seq_length) == (0.5, 0.3, 8)
-    assert TrainingConfig().learning_rate == parse([])[0].config.learning_rate
+    file = shutil.copy(find_model_file(learned), "alone.safetensors")  # nothing is known of it
+    config = parse(["--from", file, "--dataset", "toy"])[0].config
+    assert (config.learning_rate, config.matrix_learning_rate) == pytest.approx((3e-4, 2e-3))
+    assert tune(learned, "--name", "tuned", "--text", "near.txt") == 0
+    config = parse(["--from", "tuned", "--dataset", "toy"])[0].config
+    assert config.learning_rate == pytest.approx(2e-3)  # no tenth of a tenth
 
 
 def test_a_rung_sets_how_it_learns_but_not_what_the_model_is(learned: Path, old: Path) -> None:
@@ -159,7 +79,7 @@ def test_a_rung_sets_how_it_learns_but_not_what_the_model_is(learned: Path, old:
     assert train(*OLD, "--rung", "muon", "--steps", "2", "--name", "muon") == 0
     config = parse(["--from", "muon", "--dataset", "toy", "--rung", "muon"])[0].config
     assert (config.optimizer, config.schedule, config.rung) == ("muon", "linear", "muon")
-    assert config.learning_rate == pytest.approx(6e-4)
+    assert config.learning_rate == pytest.approx(6e-5)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +90,7 @@ def test_a_rung_sets_how_it_learns_but_not_what_the_model_is(learned: Path, old:
         (("--seq-length", "17"), "--seq-length 17 is more than the 16 positions that this model"),
         (("--tokenizer", "bpe:300"), r"keeps the model's tokenizer bpe:300 .* would train another"),
         (("--tokenizer", "p50k_base"), "--tokenizer p50k_base has the fingerprint [0-9a-f]{16}"),
-        (("--resume",), "--resume continues a run, --from begins a new one"),
+        (("--resume",), "--resume continues a run with its own weights, --from begins"),
         (("--dataset", "toy", "--text", "new.txt"), "--text goes with --dataset text"),
     ],
 )
@@ -198,122 +118,11 @@ def test_a_context_never_shrinks_and_grows_where_positions_are_computed(position
         assert read_model_file(find_model_file(Path("long"))).model.config.max_seq_len == 24
 
 
-def test_both_losses_are_measured_before_and_after(
-    old: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Against `evaluate`, and against what the old run wrote of itself."""
-    tune(old, "--learning-rate", "0.02", "--steps", "30", "--name", "new")
-    said = capsys.readouterr().out
-    run = Path("runs/new")
-    found = before_after(run)
-    before, after = (
-        read_model_file(path).model
-        for path in (find_model_file(old), run / "checkpoint-00000030/model.safetensors")
-    )
-    for which, text in (("new", "new.txt"), ("old", "text.txt")):
-        for when, model in (("before", before), ("after", after)):
-            loss = evaluate(model, validation(old, text, 16)).loss
-            assert found[which][when] == pytest.approx(loss, abs=1e-5)
-            assert f"{loss:.4f}"[:5] in said
-    best = int((old / "best").read_text().strip()[-8:])
-    recorded = {r["step"]: r["val_loss"] for r in metrics(old) if "val_loss" in r}
-    assert found["old"]["before"] == pytest.approx(recorded[best], abs=1e-6)
-    last = [r["val_loss"] for r in metrics(run) if "val_loss" in r][-1]
-    assert found["new"]["after"] == last < found["new"]["before"]
-    assert found["old"]["after"] > found["old"]["before"] + 0.1  # it forgets
-    assert said.index("before: ") < said.index("Training runs/new")
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        (lambda run: Path("text.txt").write_text("other " * 900 + "words " * 900), "not what it"),
-        (lambda run: Path("text.txt").unlink(), "no such file or folder: text.txt"),
-        (lambda run: (run / "config.json").unlink(), "there is no .*config.json"),
-        (lambda run: (run / "config.json").write_text('{"imported_from": "x"}'), "'training'"),
-    ],
-)
-def test_old_data_that_is_gone_is_not_known(
-    change: Any, reason: str, old: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    copy = Path(shutil.copytree(old, "runs/copy"))
-    change(copy)
-    assert tune(copy, "--text", "near.txt") == 0
-    said = capsys.readouterr().out
-    assert " its own data is not known (" in said
-    assert "its own data: not known (" in said
-    found = before_after(Path("runs/text-1"))
-    assert (found["old"]["before"], found["old"]["after"]) == (None, None)
-    assert config_of(Path("runs/text-1"))["from"]["unknown"]
-    assert re.search(reason, said), said
-
-
-def test_old_fineweb_is_measured_from_its_cache(
-    old: Path, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """It is fine-tuned on FineWeb, and then on text when there is no hub any more."""
-    data = write_dataset(folder / "hub")
-    with LocalHub({"HuggingFaceFW/fineweb": data}) as hub:
-        flags = ("--dataset", "fineweb", "--hub-endpoint", hub.url, "--revision", "main")
-        more = ("--cache-dir", str(folder / "cache"), "--tokens-per-epoch", "2000")
-        web = ("--from", old, *flags, *more, "--workers", "0", "--name", "web")
-        assert continue_training(*web, "--steps", "3") == 0
-    assert tune(Path("runs/web"), "--name", "off") == 0
-    found = before_after(Path("runs/off"))
-    best = find_model_file(Path("runs/web")).parent.name[-8:]
-    recorded = {r["step"]: r["val_loss"] for r in metrics(Path("runs/web")) if "val_loss" in r}
-    assert found["old"]["before"] == pytest.approx(recorded[int(best)], abs=1e-6)
-
-
-def test_a_model_that_is_worse_than_guessing_is_refused(old: Path) -> None:
-    loaded = read_model_file(find_model_file(old))
-    with torch.no_grad():
-        loaded.model.token_embedding.weight.mul_(30)
-    write_model_file(Path("loud.safetensors"), loaded.model, loaded.tokenizer, 40)
-    message = r"loud.safetensors starts with a loss of \d+\.\d\d .* 300 tokens has ln V = 5\.70"
-    with pytest.raises(UserError, match=message):
-        tune(Path("loud.safetensors"))
-    assert not Path("runs").exists()
-
-
-def test_foreign_text_is_no_damage() -> None:
-    """What a sound model says of its own data shows it."""
-    origin = Origin(Path("it"), "", {"dataset": "toy"})
-    guessing = math.log(1024)
-    check_start(10.0, 0.65, 1024, origin)
-    check_start(guessing + FRESH, None, 1024, origin)
-    for new, known in ((10.0, None), (10.0, 7.0), (guessing + FRESH + 0.01, None)):
-        with pytest.raises(UserError, match="starts with a loss of"):
-            check_start(new, known, 1024, origin)
-    with pytest.raises(UserError, match="loss on the new validation set is nan: nothing is scored"):
-        check_start(math.nan, 0.65, 1024, origin)
-    measured = Origin(Path("it"), "", {"dataset": "toy"}, new=10.0, old=0.65)
-    assert "the text is foreign to it), 0.6500 on its own (toy)" in describe_before(
-        measured, "text", 1024
-    )
-
-
-def test_a_tokenizer_that_the_model_did_not_learn_with_is_noticed(old: Path) -> None:
-    """Put into the file by hand, as large as the right one."""
-    loaded = read_model_file(find_model_file(old))
-    other = train_bpe([Path("new.txt").read_text()], 300)
-    with torch.no_grad():  # as sure of itself as a model that was trained for longer
-        loaded.model.token_embedding.weight.mul_(4)
-    write_model_file(Path("odd.safetensors"), loaded.model, other, 40)
-    with pytest.raises(UserError, match="its weights and its tokenizer do not belong together"):
-        tune(Path("odd.safetensors"))
-
-
 def test_an_imported_model_is_fine_tuned(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     publish("gpt2", folder / "published")
     assert call("import_hf", "published", "--output", "runs/gpt2") == 0
-    for way in (
-        ("runs/gpt2",),
-        ("gpt2",),
-        ("runs/gpt2/model.safetensors",),
-        ("--name", "gpt2"),
-        (),
-    ):
+    file = "runs/gpt2/model.safetensors"
+    for way in (("runs/gpt2",), ("gpt2",), (file,), ("--name", "gpt2"), ()):
         with pytest.raises(UserError, match=r"a model without a training .*: --from runs/gpt2"):
             continue_training("--resume", *way)
     assert tune(Path("runs/gpt2"), "--name", "tuned") == 0
@@ -340,10 +149,9 @@ def test_your_parts_continue_with_our_weights(old: Path) -> None:
     shutil.copy(ROOT / "exercises/attention/solution.py", "mine/attention.py")
     assert tune(old, "--name", "ours") == 0
     assert tune(old, "--mine", "mine", "--unjudged", "--name", "mine") == 0
-    for ours, yours in zip(
-        *(metrics(Path("runs", name)) for name in ("ours", "mine")), strict=True
-    ):
-        assert ours["train_loss"] == pytest.approx(yours["train_loss"], abs=1e-5)
+    ours, yours = (metrics(Path("runs", name)) for name in ("ours", "mine"))
+    for one, other in zip(ours, yours, strict=True):
+        assert one["train_loss"] == pytest.approx(other["train_loss"], abs=1e-5)
     assert "attention" in config_of(Path("runs/mine"))["yours"]
 
 
@@ -380,23 +188,21 @@ def test_a_run_is_resumed_without_the_model_it_began_with(rung: str) -> None:
 @pytest.mark.slow
 def test_killed_while_fine_tuning(old: Path, folder: Path) -> None:
     """`check` starts anew with the same flags whenever there is no config.json yet."""
-    check(folder, 4, *NEW, "--from", str(old), "--steps", "24")
+    check(folder, 3, *NEW, "--from", str(old), "--steps", "24")
     texts = {path.read_text() for path in folder.glob("*/before_after.json")}
     assert len(texts) == 1
-
-
-PARALLEL = ("--from", "old", "--text", "near.txt", "--steps", "30", "--learning-rate", "0.01")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_two_processes_fine_tune_as_one(old: Path, folder: Path, parallel: str) -> None:
+    """And as two of which one died and was started again with the same flags."""
     shutil.copytree(old, folder / "runs/old")
-    for name, processes in (("one", 1), ("two", 2)):
-        way = ("--name", name, "--parallel", parallel)
-        done = torchrun(folder, processes, *PARALLEL, *way, flags=PACE)
-        assert done.returncode == 0, done.stderr[-2000:]
-        assert done.stdout.count("before: ") == done.stdout.count("its own (text)") == 1
+    flags = ("--from", "old", "--text", "near.txt", "--steps", "30", "--learning-rate", "0.01")
+    assert continue_training(*PACE_OF_TWO, *flags, "--name", "one") == 0
+    done = torchrun(folder, 2, *flags, "--name", "two", "--parallel", parallel, flags=PACE_OF_TWO)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("before: ") == 1
     one, two = metrics(folder / "runs/one"), metrics(folder / "runs/two")
     for a, b in zip(one, two, strict=True):
         for name in ("train_loss", "val_loss", "tokens"):
@@ -405,15 +211,10 @@ def test_two_processes_fine_tune_as_one(old: Path, folder: Path, parallel: str) 
     for which in ("new", "old"):
         for when in ("before", "after"):
             assert first[which][when] == pytest.approx(second[which][when], abs=1e-5)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("death", ["1 3", "0 28"])
-def test_torchrun_restarts_a_fine_tuning(old: Path, folder: Path, death: str) -> None:
-    shutil.copytree(old, folder / "runs/old")
-    done = torchrun(folder, 2, *PARALLEL, "--name", "whole", flags=PACE)
+    if parallel == "fsdp":
+        return
+    death = {"DIE": "1 3"}
+    more = {"flags": PACE_OF_TWO, "script": OBSERVED, "restarts": 1, "environment": death}
+    done = torchrun(folder, 2, *flags, "--name", "died", **more)  # type: ignore[arg-type]
     assert done.returncode == 0, done.stderr[-2000:]
-    more = {"flags": PACE, "script": OBSERVED, "restarts": 1, "environment": {"DIE": death}}
-    done = torchrun(folder, 2, *PARALLEL, "--name", "died", **more)  # type: ignore[arg-type]
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert_same_run(folder / "runs/whole", folder / "runs/died")
+    assert_same_run(folder / "runs/two", folder / "runs/died")

@@ -92,7 +92,9 @@ def find(runs_dir: Path, name: str | None, resume: Path | None) -> tuple[RunFold
 
 def _is_model(path: Path) -> bool:
     """Weights without a training: imported, or copied. (A run keeps its own in checkpoints.)"""
-    return (path.suffix == ".safetensors" and path.is_file()) or (path / FILE_NAME).is_file()
+    if path.is_file():
+        return path.suffix == ".safetensors"
+    return (path / FILE_NAME).is_file() and not (path / "latest").exists()
 
 
 def _check_is_no_model(path: Path) -> None:

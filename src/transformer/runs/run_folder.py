@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 from transformer.errors import UserError
 from transformer.machine.files import written_whole
 
+IMPORTED = "imported.json"  # beside an imported model, which has no training: where it is from
 LONGEST_NAME = 255  # bytes, on almost every file system
 
 

@@ -21,11 +21,12 @@ from transformer.data.hf_tokenizer import HfTokenizer
 from transformer.errors import UserError
 from transformer.machine.files import whole_folder
 from transformer.runs.model_file import FILE_NAME, check_sizes, save_weights, tensor_shapes
+from transformer.runs.run_folder import IMPORTED
 from transformer.sharing.families.family import Family
 from transformer.sharing.families.known import read_family
 from transformer.sharing.published import CONFIG, Tensors
 
-TOKENIZER, ORIGIN = "tokenizer.json", "imported.json"
+TOKENIZER = "tokenizer.json"
 LONGEST = 2048  # positions, unless more are asked for
 TABLES = ("token_embedding.weight", "output.weight")
 
@@ -76,7 +77,7 @@ def import_model(
     with whole_folder(output) as unfinished:
         save_weights(unfinished / FILE_NAME, config, weights, tokenizer, 0)
         origin = {"imported": source or str(folder), "config": saved.values}
-        (unfinished / ORIGIN).write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
+        (unfinished / IMPORTED).write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
     parameters = sum(tensor.numel() for tensor in weights.values())
     return Imported(config, family.architecture, parameters, theirs.vocab_size - config.vocab_size)
 
@@ -86,7 +87,7 @@ def check_output(output: Path) -> None:
     Raises:
         UserError: something else is there.
     """
-    if output.exists() and not (output / ORIGIN).is_file():
+    if output.exists() and not (output / IMPORTED).is_file():
         raise UserError(f"{output} is there already, and not an imported model; choose another")
 
 

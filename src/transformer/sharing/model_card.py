@@ -7,7 +7,7 @@ from transformer.ladder.describe import describe_model
 from transformer.machine.saved_values import read_saved
 from transformer.runs.metrics import is_evaluation, read_metrics
 from transformer.runs.model_file import LoadedModel
-from transformer.sharing.import_model import ORIGIN
+from transformer.runs.run_folder import IMPORTED
 from transformer.sharing.page import training_command
 
 FRONT = "---\nlibrary_name: transformers\npipeline_tag: text-generation\n---\n"
@@ -44,19 +44,22 @@ def history(loaded: LoadedModel) -> str:
     """Where the weights come from, as far as the files beside them say."""
     folder = loaded.path.parent
     try:
-        if (folder / ORIGIN).is_file():
-            origin = read_saved(folder / ORIGIN).take("imported", str)
+        if (folder / IMPORTED).is_file():
+            origin = read_saved(folder / IMPORTED).take("imported", str)
             return f"The weights were imported from {origin}."
         run = folder.parent
-        training = read_saved(run / "config.json").take("training", dict)
+        saved = read_saved(run / "config.json")
+        training = saved.take("training", dict)
         records = read_metrics(run / "metrics.jsonl")
-        command = training_command(training)
+        begun_with = saved.take("from", dict, default={}).get("path", "")
+        command = training_command(training, begun_with)
     except (UserError, OSError, KeyError, TypeError):
         return f"What it was trained on is not known; the file is of step {loaded.step}."
     at = [r for r in records if is_evaluation(r) and r["step"] == loaded.step]
     loss = at[-1]["val_loss"] if at else None
-    judged = f" Its validation loss is {loss:.4f} nats per token there." if loss else ""
+    judged = f"Its validation loss is {loss:.4f} nats per token." if loss else ""
+    how = "Fine-tuned" if begun_with else "Trained"
     return (
-        f"Trained on {training['dataset']}, for {loaded.step:,} steps, by\n\n"
+        f"{how} on {training['dataset']}, for {loaded.step:,} steps, by\n\n"
         f"```\n{command}\n```\n\n{judged}".rstrip()
     )

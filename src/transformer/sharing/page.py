@@ -14,6 +14,7 @@ a file that a visitor drops onto it.
 
 import base64
 import json
+import shlex
 import struct
 import tempfile
 from dataclasses import asdict
@@ -34,6 +35,7 @@ from transformer.machine.bounds import flag
 from transformer.runs.metrics import Record, is_evaluation
 from transformer.runs.model_file import LoadedModel, write_model_file
 from transformer.training.config import TrainingConfig, preset
+from transformer.training.fine_tuning import SHAPE
 
 LARGEST_MODEL = 3_000_000  # characters of base64
 POINTS = 200  # in a training curve, at most
@@ -189,7 +191,7 @@ def read_curve(run: Path) -> dict[str, Any]:
         lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         config = json.loads((run / "config.json").read_text(encoding="utf-8"))
         curve = _thinned([json.loads(line) for line in lines])
-        command = training_command(config["training"])
+        command = training_command(config["training"], config.get("from", {"path": ""})["path"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{run} holds no readable metrics.jsonl and config.json: {error}") from None
     if not curve["train"] or not curve["validation"]:
@@ -222,21 +224,30 @@ def _thinned(records: list[Record]) -> dict[str, Any]:
     }
 
 
-def training_command(flags: dict[str, Any]) -> str:
+def training_command(flags: dict[str, Any], begins_with: str = "") -> str:
     """The command that makes such a run: the flags that differ from the data set's preset.
 
-    What was chosen for the machine (device, precision, compilation) is left out.
+    What was chosen for the machine (device, precision, compilation) is left out, and for a run
+    that began with a model what that model decides.
 
-    >>> training_command({"dataset": "toy", "stories": 200, "device": "cpu"})
-    'uv run python commands/train.py --dataset toy --stories 200'
+    >>> training_command({"dataset": "toy", "stories": 200, "device": "cpu", "bias": False})
+    'uv run python commands/train.py --dataset toy --stories 200 --no-bias'
+    >>> training_command({"dataset": "text", "text": ["a b"], "d_model": 64}, "runs/gpt2")
+    "uv run python commands/train.py --dataset text --from runs/gpt2 --text 'a b'"
     """
     base = asdict(preset(TrainingConfig(dataset=flags["dataset"])))
-    words = ["uv run python commands/train.py", "--dataset", str(flags["dataset"])]
+    words = ["--dataset", str(flags["dataset"])]
+    words += ["--from", begins_with] if begins_with else []
+    decided = (*SHAPE, "tokenizer", "max_seq_len") if begins_with else ()
     for name, value in flags.items():
         unchanged = value is None or value == [] or value == base.get(name)
-        if not unchanged and name not in (*MACHINE, "dataset"):
-            words += [flag(name), str(value)]
-    return " ".join(words)
+        if unchanged or name in (*MACHINE, "dataset", *decided):
+            continue
+        if isinstance(value, bool):
+            words.append(flag(name if value else f"no_{name}"))
+        else:
+            words += [flag(name), *map(str, value if isinstance(value, list) else [value])]
+    return f"uv run python commands/train.py {shlex.join(words)}"
 
 
 def rounded(value: float | None) -> float | None:

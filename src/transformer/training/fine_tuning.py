@@ -6,9 +6,9 @@
     flags ──▶ data · sequence length · optimiser · …     chosen as in any training
 
 Fine-tuning starts near a good place, and large steps leave it: what the model knew is overwritten
-before anything new is learned. So the highest learning rate is a share of the one that the preset
-has for fresh weights (docs/experiments.md compares). Dropout is the model's own: it never saw its
-activations with more of them missing.
+before much new is learned. So the highest learning rate is a tenth of the one that the model was
+trained with, if its run stands next to it, else of the preset's; docs/experiments.md compares
+shares. (A run that was fine-tuned itself has such a rate already.) Dropout is the model's own.
 
 What a run needs of the model it began with is in its config.json ("from") and in its first
 checkpoint, so it is resumed without that model.
@@ -25,13 +25,15 @@ from transformer.data.tokenizer import Tokenizer, load_tokenizer
 from transformer.errors import UserError
 from transformer.ladder.rungs import climbed
 from transformer.machine.bounds import flag
-from transformer.machine.saved_values import read_saved
+from transformer.machine.saved_values import Saved, read_saved
 from transformer.runs.checkpoint import checkpoint_step
 from transformer.runs.model_file import read_header
+from transformer.runs.run_folder import IMPORTED
 from transformer.training.config import TrainingConfig
 
-RATE_SHARE = 0.1  # of the preset's highest learning rate
-KEPT = "the model's"  # stands for its tokenizer until the flags are read
+SMALLER = 10  # times smaller than the highest learning rate for fresh weights
+RATES = ("learning_rate", "matrix_learning_rate")
+KEPT = "own"  # stands for the model's tokenizer until the flags are read
 SIZES = ("d_model", "n_heads", "n_layers", "d_ff")
 SHAPE = (*SIZES, *(field.name for field in fields(Variant)))
 
@@ -48,6 +50,8 @@ class Origin:
     """What it was trained on, if that stands next to it: "training" of its run's config.json."""
     data: str | None = None
     """The fingerprint of that data."""
+    was_tuned: bool = False
+    """Whether that run began with a model too."""
     new: float | None = None
     """Its loss on the new validation set, before the first step, in nats per token."""
     old: float | None = None
@@ -65,10 +69,16 @@ def read_origin(path: Path) -> Origin:
     inside = checkpoint_step(path.parent) is not None
     config = (path.parent.parent if inside else path.parent) / "config.json"
     origin = Origin(path, metadata.get("sha256", ""))
+    if (path.parent / IMPORTED).is_file():
+        return replace(origin, unknown="it was trained elsewhere")
     try:
         saved = read_saved(config)
-        training, data = saved.take("training", dict), saved.section("data")
-        return replace(origin, training=training, data=data.take("fingerprint", str))
+        return replace(
+            origin,
+            training=saved.take("training", dict),
+            data=saved.section("data").take("fingerprint", str),
+            was_tuned="from" in saved.values,
+        )
     except UserError as error:
         return replace(origin, unknown=str(error))
 
@@ -84,13 +94,14 @@ def saved_origin(config: Path) -> Origin | None:
         values.take("sha256", str),
         values.take("training", dict | None),
         values.take("data", str | None),
+        values.take("was_tuned", bool),
         values.take("new", float | None),
         values.take("old", float | None),
         values.take("unknown", str),
     )
 
 
-def fine_tuned(base: TrainingConfig, model: ModelConfig) -> TrainingConfig:
+def fine_tuned(base: TrainingConfig, model: ModelConfig, origin: Origin) -> TrainingConfig:
     """The defaults `base` of a data set (and rung), for a training that begins with `model`.
 
     Raises:
@@ -106,10 +117,15 @@ def fine_tuned(base: TrainingConfig, model: ModelConfig) -> TrainingConfig:
         max_seq_len=model.max_seq_len,
         seq_length=min(base.seq_length, model.max_seq_len),
         dropout=model.dropout,
-        learning_rate=RATE_SHARE * base.learning_rate,
-        matrix_learning_rate=RATE_SHARE * base.matrix_learning_rate,
         tokenizer=KEPT,
+        **_rates(base, origin),
     )
+
+
+def _rates(base: TrainingConfig, origin: Origin) -> dict[str, Any]:
+    old = Saved("config.json of its run", origin.training or {})
+    smaller = 1 if origin.was_tuned else SMALLER
+    return {name: old.take(name, float, default=getattr(base, name)) / smaller for name in RATES}
 
 
 def checked(

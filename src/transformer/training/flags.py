@@ -34,7 +34,7 @@ from transformer.training.config import (
     on_rung,
     preset,
 )
-from transformer.training.fine_tuning import checked, fine_tuned
+from transformer.training.fine_tuning import checked, fine_tuned, read_origin
 
 MAY_CHANGE = {
     *("device", "mps", "workers", "cache_dir", "hub_endpoint", "max_cached_shards", "text"),
@@ -178,7 +178,7 @@ def _defaults(args: list[str], wanted: TrainingConfig, model: Path | None) -> Tr
     if wanted.rung != "classic":
         ids = shape.vocab_size if shape else count_ids(_read(args, base).config.tokenizer)
         base = on_rung(base, wanted.rung, ids)
-    return base if shape is None else fine_tuned(base, shape)
+    return base if model is None or shape is None else fine_tuned(base, shape, read_origin(model))
 
 
 def epilogue() -> str:
@@ -211,7 +211,8 @@ def check_run_flags(run: RunFlags) -> None:
         return
     if run.from_model is not None:
         raise UserError(
-            "--resume continues a run, --from begins a new one with a model's weights: give one"
+            "--resume continues a run with its own weights, --from begins a new one with those of "
+            "a model: leave out one of them"
         )
     if run.overwrite:
         raise UserError("--resume continues a run, --overwrite replaces it: give one of them")

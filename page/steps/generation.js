@@ -73,7 +73,7 @@
   function startOver() {
     stop();
     figure.written = [];
-    figure.writer = null;
+    figure.begun = false;
     readout(figure.textBox, "");
   }
 
@@ -129,31 +129,22 @@
   /** Tokens one after the other, with a pause after each, so that Stop is heard. */
   async function write(count) {
     stop();
-    const turn = figure.running, { state, settings, seed } = figure;
-    figure.writer ??= { rng: Page.random(seed), cache: new Page.KVCache(state.model.config), ids: [...state.ids] };
+    const turn = figure.running, { state } = figure;
     for (let n = 0; n < count; n++) {
       await Page.breathe();
       if (turn !== figure.running) return;
-      const { id, probability } = nextToken(state.model, figure.writer, settings);
-      figure.written.push({ id, probability });
+      const token = await new Promise((done) => { askForToken(done); });
+      if (turn !== figure.running) return;
+      figure.written.push(token);
       drawText();
-      if (id === state.tokenizer.endOfText) return;
+      if (token.id === state.tokenizer.endOfText) return;
     }
   }
 
-  /** One more token; past the context the last half is kept and read again. */
-  function nextToken(model, writer, settings) {
-    const limit = model.config.max_seq_len;
-    if (writer.ids.length > limit) {
-      writer.ids = writer.ids.slice(-Math.max(1, Math.floor(limit / 2)));
-      writer.cache.truncate(0);
-    }
-    const fresh = writer.ids.slice(writer.cache.length);
-    const logits = model.forward(fresh, { cache: writer.cache, logits: "last" });
-    const probabilities = Page.nextTokenDistribution(logits, { ...settings, history: writer.ids });
-    const id = Page.sample(probabilities, writer.rng);
-    writer.ids = [...writer.ids, id];
-    return { id, probability: probabilities[id] };
+  function askForToken(done) {
+    const { state, seed, settings, begun } = figure;
+    figure.begun = true;
+    state.engine.ask("write", { ids: [...state.ids], seed, settings, begin: !begun }, { done });
   }
 
   function drawText() {

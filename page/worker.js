@@ -9,6 +9,7 @@ Page.shared((Page) => {
   const LARGE = 2 ** 25; // parameters above which a model moves to a worker: 33.5 million
   const MOST_TOKENS = 256; // more would not be seen in any figure
   const MOST_TOKENS_LARGE = 128; // and a large model would read them for too long
+  const TELL = 250; // ms between two messages of how far a file has been read
   const SMALL = 64; // numbers of a tensor that the page is told, too
 
   /** What tasks work with. */
@@ -38,7 +39,12 @@ Page.shared((Page) => {
     };
 
     async function load({ id, load: { file, header, config } }) {
-      const tensors = await Page.readTensors(file, header, (progress) => scope.postMessage({ id, progress }));
+      let told = 0;
+      const tensors = await Page.readTensors(file, header, (progress) => {
+        if (performance.now() - told < TELL) return;
+        told = performance.now();
+        scope.postMessage({ id, progress });
+      });
       host = hostOf(Page.buildModel(config, tensors));
       return outline(tensors);
     }

@@ -108,8 +108,13 @@
         svg("text", { class: "tick end", x: left - 6, y: y(10 ** power) + 4, text: power ? `10${"⁻⁰¹²³⁴⁵⁶⁷⁸⁹"[0]}${"⁰¹²³⁴⁵⁶⁷⁸⁹"[-power]}` : "1" }));
     }
     const outline = (values) => {
-      let path = `M${x(0).toFixed(1)} ${bottom}`;
-      order.forEach((id, rank) => { path += `V${y(values[id]).toFixed(1)}H${x(rank + 1).toFixed(1)}`; });
+      let path = `M${x(0).toFixed(1)} ${bottom}`, drawn = x(0), highest = 0;
+      order.forEach((id, rank) => { // ranks that share half a pixel share a step
+        highest = Math.max(highest, values[id]);
+        if (x(rank + 1) - drawn < 0.5 && rank + 1 < V) return;
+        path += `V${y(highest).toFixed(1)}H${x(rank + 1).toFixed(1)}`;
+        [drawn, highest] = [x(rank + 1), 0];
+      });
       return `${path}V${bottom}Z`;
     };
     picture.append(svg("path", { class: "vocabulary before", d: outline(before) }), svg("path", { class: "vocabulary after", d: outline(after) }));

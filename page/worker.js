@@ -6,7 +6,7 @@
 //   worker -> page   {id, progress}   {id, answer}   {id, error, name}
 "use strict";
 Page.shared((Page) => {
-  const LARGE = 2 ** 25; // parameters above which a model moves to a worker: 33.5 million
+  const LARGE = 2 ** 25; // parameters above which a model moves to a worker: 33.6 million
   const MOST_TOKENS = 256; // more would not be seen in any figure
   const MOST_TOKENS_LARGE = 128; // and a large model would read them for too long
   const TELL = 250; // ms between two messages of how far a file has been read

@@ -72,7 +72,8 @@ def test_ablation_equals_pythons(shared_page: OpenPage, shipped: LoadedModel) ->
     script = f"""([layer, head]) => {{
       const {{ model }} = Page.state, [tokens] = {TOKENS};
       const tap = Page.ablating(model.config, new Set([layer * model.config.n_heads + head]));
-      return {{ ids: tokens.ids, found: Page.finish(Page.copiedProbabilities(model, tokens, tap)) }};
+      const found = Page.finish(Page.copiedProbabilities(model, tokens, tap));
+      return {{ ids: tokens.ids, found }};
     }}"""
     result = shared_page.run(script, [layer, head])
 

@@ -243,7 +243,8 @@ def test_every_figure_runs_a_model_of_another_kind(
 def test_without_positions_no_kind_of_them_is_left(page: OpenPage, folder: Path) -> None:
     script = """([ids, positions]) => {
       const other = Page.shuffled(ids, 3), moved = ids.some((id, i) => id !== other[i]);
-      return [moved, Page.finish(Page.orderEffect(Page.state.model, ids, other, { positions })).change];
+      const effect = Page.orderEffect(Page.state.model, ids, other, { positions });
+      return [moved, Page.finish(effect).change];
     }"""
     for name in ("learned", "rotary"):
         show(page, name, folder)

@@ -2,9 +2,9 @@
 
     uv run python benchmarks/patching.py
 
-The sweep runs the corrupted prompt once per block and position, all in one batch, each row
-patched at its own place. The plain passes run the same prompt as often, in the same batch,
-with nothing replaced.
+The sweep runs the corrupted prompt once per block and position, in batches of 64, each row
+patched at its own place, from the first block that is patched on. The plain passes run the same
+prompt as often, whole, in one batch, with nothing replaced.
 """
 
 import torch
@@ -25,8 +25,8 @@ def main() -> None:
     model = DecoderOnlyTransformer(CONFIG).eval()
     clean = torch.randint(CONFIG.vocab_size, (T,))
     corrupted = clean.clone()
-    corrupted[-1] = (clean[-1] + 1) % CONFIG.vocab_size
-    pair = PromptPair(clean, corrupted, int(clean[-1]), int(corrupted[-1]))
+    corrupted[0] = (clean[0] + 1) % CONFIG.vocab_size  # so that no position is left out
+    pair = PromptPair(clean, corrupted, int(clean[0]), int(corrupted[0]))
 
     @torch.no_grad()
     def plain() -> None:
@@ -34,8 +34,8 @@ def main() -> None:
 
     contestants = {
         PLAIN: plain,
-        "sweep, residual": lambda: sweep(model, pair, "residual", batch_size=RUNS),
-        "sweep, attention.output": lambda: sweep(model, pair, "attention.output", batch_size=RUNS),
+        "sweep, residual": lambda: sweep(model, pair, "residual"),
+        "sweep, attention.output": lambda: sweep(model, pair, "attention.output"),
     }
     seconds = interleave(contestants, rounds=9)
     title = f"{CONFIG.n_layers} blocks × {T} positions (× is the speed against plain forwards)"

@@ -23,7 +23,9 @@ import tyro
 from transformer.errors import UserError
 from transformer.interpretability import questions
 from transformer.interpretability.ablation import Kind
+from transformer.interpretability.induction import Repeats
 from transformer.interpretability.induction_question import ask_induction
+from transformer.interpretability.many_heads import has_many
 from transformer.interpretability.patching import Site
 from transformer.interpretability.prompts import demo_pair, demo_prompt, encode_pair, encode_prompt
 from transformer.interpretability.report import (
@@ -31,7 +33,7 @@ from transformer.interpretability.report import (
     print_report,
     save_report,
 )
-from transformer.interpretability.songs import demo_songs
+from transformer.interpretability.songs import demo_songs, sings
 from transformer.ladder.describe import describe_model
 from transformer.runs.curves import check_picture
 from transformer.runs.model_file import LoadedModel
@@ -45,7 +47,9 @@ class _Question(RunArguments):
     save: Path | None = None
     """Also draw a picture: a name that ends in .png, .svg, .pdf or .jpg."""
     json: bool = False
-    """Print all numbers as JSON instead of tables."""
+    """Print one JSON document instead of tables, every number unrounded: title, model, lines and
+    grids; a grid has title, rows, columns, values (null: nothing to measure), note, and texts
+    where its cells say more than their number."""
 
     def answer(self, loaded: LoadedModel) -> Report:
         raise NotImplementedError
@@ -91,8 +95,7 @@ class Induction(_Question):
     """Which heads find how the text continued last time, and which earlier head do they lean on?"""
 
     def answer(self, loaded: LoadedModel) -> Report:
-        songs = demo_songs(loaded.tokenizer, loaded.model.config.max_seq_len)
-        return ask_induction(loaded.model, loaded.tokenizer, songs)
+        return ask_induction(loaded.model, loaded.tokenizer, songs_for(loaded))
 
 
 @dataclass(frozen=True)
@@ -135,10 +138,17 @@ class Ablate(_AboutPrompt):
     def answer(self, loaded: LoadedModel) -> Report:
         ids = self.ids(loaded)
         targets, parts = questions.prompt_targets(ids)
-        songs = demo_songs(loaded.tokenizer, loaded.model.config.max_seq_len)
-        if self.demo and songs is not None:
+        songs = songs_for(loaded) if self.demo else None
+        if songs is not None:
             ids, (targets, parts) = songs.ids, questions.song_targets(songs)
         return questions.ask_ablate(loaded.model, ids, targets, parts, self.kind)
+
+
+def songs_for(loaded: LoadedModel) -> Repeats | None:
+    """Toy stories, but not for a large model that never read any: it would take minutes."""
+    if has_many(loaded.model.config) and not sings(loaded.tokenizer):
+        return None
+    return demo_songs(loaded.tokenizer, loaded.model.config.max_seq_len)
 
 
 AnyQuestion = Lens | Attention | Induction | Patch | Ablate

@@ -4,6 +4,7 @@
     uv run python commands/train.py --dataset text --text my/notes      your own files
     uv run python commands/train.py --quick                             FineWeb, small
     uv run python commands/train.py                                     FineWeb
+    uv run python commands/train.py --from runs/gpt2 --dataset text …   fine-tune a trained model
     uv run python commands/train.py --resume                            continue where it stopped
 
 What happens
@@ -78,6 +79,7 @@ from transformer.machine.interruptions import readable_errors
 from transformer.runs.samples import sample_text
 from transformer.terminal.command_line import INTERRUPTED, run_guarded
 from transformer.terminal.text_stream import harmless
+from transformer.training.forgetting import compare
 from transformer.training.resume import begin
 from transformer.training.scheduler import make_schedule
 from transformer.training.start import Run, initial_model, opened_run
@@ -92,8 +94,9 @@ def main(args: list[str]) -> int:
             print("\n".join([*notes, describe_start(run, trainer)]), flush=True)
         with told_how_to_continue(trainer):
             reason = trainer.train()
+        compared = compare(trainer) if reason != "interrupted" else ""  # with --from
         if run.processes.is_main:
-            print(describe_end(trainer, reason))
+            print(describe_end(trainer, reason, compared))
     return INTERRUPTED if reason == "interrupted" else 0
 
 
@@ -105,8 +108,10 @@ def build_trainer(run: Run) -> Trainer:
     source = run.open_data()
 
     # Random weights. They depend on --seed alone, so that a run can be repeated. (`run.mine`: parts
-    # that you have written yourself, with --mine; usually none.)
-    model = initial_model(config, source.tokenizer.vocab_size, run.mine)
+    # that you have written yourself, with --mine; usually none. `run.begins_with`: the model whose
+    # weights are taken instead, with --from.)
+    V = source.tokenizer.vocab_size
+    model = initial_model(config, V, run.mine, run.begins_with)
 
     # Calling this with inputs and targets gives the loss. Inside is the model: on its device,
     # compiled if that works here, and exchanging gradients if several processes train it.
@@ -130,7 +135,7 @@ def told_how_to_continue(trainer: Trainer) -> Iterator[None]:
         yield
     except BaseException:
         steps = trainer.checkpoints.steps()
-        if steps and trainer.processes.is_main:
+        if any(steps) and trainer.processes.is_main:
             path = trainer.checkpoints.folder(steps[-1])
             print(
                 f"The last checkpoint is {path}. Continue with:\n"
@@ -155,12 +160,12 @@ def describe_start(run: Run, trainer: Trainer) -> str:
     )
 
 
-def describe_end(trainer: Trainer, reason: str) -> str:
+def describe_end(trainer: Trainer, reason: str, compared: str = "") -> str:
     path = trainer.folder.path
     quoted = shlex.quote(str(path))
     if reason == "interrupted":
         return f"Saved at step {trainer.step}. Continue with:\n  {command()} --resume {quoted}"
-    lines, prompt = [], ""
+    lines, prompt = [compared] if compared else [], ""
     best = trainer.history.best
     if best is not None and best["step"] != trainer.step:
         lines.append(f"Best at step {best['step']}: validation {best['val_loss']:.4f} nats/token")

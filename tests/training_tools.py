@@ -16,12 +16,13 @@ from safetensors.torch import load_file
 from transformer.terminal.command_line import run
 
 ROOT = Path(__file__).parent.parent
-TINY = (
-    *("--d-model", "16", "--n-heads", "2", "--n-layers", "1", "--d-ff", "32"),
-    *("--batch-size", "2", "--accumulation-steps", "2", "--dropout", "0.1"),
+SIZES = ("--d-model", "16", "--n-heads", "2", "--n-layers", "1", "--d-ff", "32", "--dropout", "0.1")
+PACE = (
+    *("--batch-size", "2", "--accumulation-steps", "2"),
     *("--eval-every", "5", "--checkpoint-every", "3", "--eval-tokens", "600"),
     *("--compile", "off", "--precision", "fp32", "--device", "cpu"),
 )
+TINY = (*SIZES, *PACE)
 
 
 def load_command(name: str) -> ModuleType:
@@ -45,6 +46,12 @@ def call(name: str, *flags: str | Path) -> int:
 def train(*args: str) -> int:
     """`commands/train.py args`, in this process."""
     status: int = load_command("train").main([*TINY, *args])
+    return status
+
+
+def continue_training(*args: str | Path) -> int:
+    """`commands/train.py args` whose model has its sizes already: with --from, or with --resume."""
+    status: int = load_command("train").main([*PACE, *map(str, args)])
     return status
 
 

@@ -197,7 +197,7 @@ class GradientAccumulator:
             That mean loss in nats, and the number of scored tokens.
 
         Raises:
-            UserError: not exactly `accumulation_steps` micro-batches.
+            UserError: not exactly `accumulation_steps` micro-batches, or none has a target.
         """
         if len(micro_batches) != self.accumulation_steps:
             raise UserError(
@@ -205,7 +205,9 @@ class GradientAccumulator:
             )
         self.optimizer.zero_grad(set_to_none=True)
         scored = [int((targets != IGNORED).sum()) for _, targets in micro_batches]
-        total = max(1, self.processes.sum(sum(scored)))
+        total = self.processes.sum(sum(scored))
+        if not total:
+            raise UserError("nothing is scored in this step: each of its targets is -100")
         loss_sum = torch.zeros((), dtype=torch.float64 if self._has_float64() else torch.float32)
         for index, (inputs, targets) in enumerate(micro_batches):
             before_each(index)

@@ -5,7 +5,14 @@ import torch
 
 from transformer.attention import causal_mask, scaled_dot_product_attention
 from transformer.errors import UserError
-from transformer.interpretability.hooks import record, replacing, tap_names
+from transformer.interpretability.hooks import (
+    from_block_of,
+    measure,
+    record,
+    replacing,
+    streams,
+    tap_names,
+)
 from transformer.model import DecoderOnlyTransformer
 
 IDS = torch.arange(10).view(2, 5)
@@ -91,3 +98,36 @@ def test_unknown_names_and_wrong_shapes_are_refused(tiny_model: DecoderOnlyTrans
         pytest.raises(UserError, match=r"shape \(2, 1, 32\)"),
     ):
         tiny_model(IDS)
+
+
+def test_measures_keep_what_is_made_of_activations(tiny_model: DecoderOnlyTransformer) -> None:
+    recorded = record(tiny_model, IDS)
+    found = measure(tiny_model, IDS, {"blocks.*.residual": torch.Tensor.sum, "logits": len})
+    assert list(found) == [*(f"blocks.{i}.residual" for i in range(3)), "logits"]
+    torch.testing.assert_close(found["blocks.2.residual"], recorded["blocks.2.residual"].sum())
+    assert found["logits"] == len(IDS)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("tap", [*(f"blocks.{i}.attention.heads" for i in range(3)), "embedding"])
+def test_what_comes_before_a_change_is_not_computed_again(
+    tap: str, tiny_model: DecoderOnlyTransformer
+) -> None:
+    changes = {tap: lambda activation: activation * 2}
+    with replacing(tiny_model, changes):
+        expected = tiny_model(IDS)
+    known, blocks, ran = streams(tiny_model, IDS), tiny_model.blocks, []
+    handles = [b.register_forward_hook(lambda block, *_: ran.append(block)) for b in blocks]
+    with from_block_of(tiny_model, tap, known), replacing(tiny_model, changes):
+        found = tiny_model(IDS)
+    assert torch.equal(found, expected)
+    assert not torch.equal(found, tiny_model(IDS))
+    assert tiny_model.blocks is blocks
+    first = 0 if tap == "embedding" else int(tap.split(".")[1])
+    assert ran == [*blocks[first:], *blocks]
+    for handle in handles:
+        handle.remove()
+    rows = IDS[:1].expand(3, -1)  # a batch of equal rows needs the stream of one
+    known = streams(tiny_model, IDS[:1])
+    with from_block_of(tiny_model, tap, known), replacing(tiny_model, changes):
+        torch.testing.assert_close(tiny_model(rows), expected[:1].expand(3, -1, -1))

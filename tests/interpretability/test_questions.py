@@ -23,6 +23,7 @@ from transformer.interpretability import induction_question, questions
 from transformer.interpretability.circuit import describe, find_circuit
 from transformer.interpretability.induction import repeated_random_tokens
 from transformer.interpretability.induction_question import ask_induction
+from transformer.interpretability.labels import show_token
 from transformer.interpretability.logit_lens import logit_lens
 from transformer.interpretability.patching import PromptPair, sweep
 from transformer.interpretability.prompts import demo_pair, demo_prompt, encode_pair, encode_prompt
@@ -31,6 +32,7 @@ from transformer.interpretability.songs import copy_accuracy, demo_songs, sings
 from transformer.ladder.describe import describe_model
 from transformer.model import DecoderOnlyTransformer
 from transformer.runs.model_file import LoadedModel, write_model_file
+from transformer.terminal.command_line import run as start
 
 COMMAND = Path(__file__).parents[2] / "commands" / "interpret.py"
 
@@ -69,9 +71,7 @@ def test_the_reports_hold_what_the_measurements_say(
     top, distance, written = questions.ask_lens(model, tokenizer, ids).grids
     lens = logit_lens(model, ids, k=2)
     assert distance.values == lens.kl.T.tolist()
-    assert top.texts[-1][-1].startswith(
-        questions.show_token(tokenizer, int(lens.top_ids[-1, -1, 0]))
-    )
+    assert top.texts[-1][-1].startswith(show_token(tokenizer, int(lens.top_ids[-1, -1, 0])))
     answer, rival = lens.top_ids[-1, -1].tolist()
     logits = model(ids)[0, -1].detach()
     total = sum(value for (value,) in written.values)
@@ -211,6 +211,64 @@ def test_the_demo_of_patch_has_its_own_answers(
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(COMMAND), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+
+
+ASKED = (
+    ("lens", "--demo"),
+    ("attention", "--prompt", "Once there was a bear who sang", "--head", "1.0"),
+    ("induction",),
+    ("patch", "--demo", "--sites", "residual", "--sites", "feed_forward.output"),
+    ("ablate", "--prompt", "Once there was a bear", "--kind", "zero"),
+)
+
+
+@pytest.mark.parametrize("words", ASKED, ids=lambda words: words[0])
+def test_json_is_one_document_with_the_numbers_of_the_tables(
+    words: tuple[str, ...],
+    model: DecoderOnlyTransformer,
+    tokenizer: Tokenizer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "model.safetensors"
+    write_model_file(path, model, tokenizer, step=1)
+    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.setattr(induction_question, "COPIED_SONGS", 5)
+    question, *flags = words
+    outputs = []
+    for more in ([], ["--json"]):
+        with pytest.raises(SystemExit) as ended:
+            start(load_command("interpret").main, [question, str(path), *flags, *more])
+        assert not ended.value.code
+        outputs.append(capsys.readouterr().out)
+    table, document = outputs
+    assert document.count("\n") == 1
+    found = json.loads(document)
+    assert found["model"] == f"{path}, step 1: {describe_model(model)}"
+    assert found["model"] in table
+    assert all(line in table for line in found["lines"])
+    printed = {
+        tuple(cell.strip() for cell in line[1:-1].split("│"))
+        for line in table.splitlines()
+        if line.startswith("│")
+    }
+    rows: set[tuple[str, ...]] = set()
+    for grid in found["grids"]:
+        cells = grid.get("texts") or [[rounded(v) for v in row] for row in grid["values"]]
+        named = zip(grid["rows"], cells, strict=True)
+        own = {(name.strip(), *map(str.strip, row)) for name, row in named}
+        assert grid["title"] not in table or own & printed
+        assert {len(row) for row in grid["values"]} == {len(grid["columns"])}
+        rows |= own
+    assert len(printed) > 4
+    assert printed <= rows
+    numbers = [v for grid in found["grids"] for row in grid["values"] for v in row if v is not None]
+    assert any(round(v, 6) != v for v in numbers)
+
+
+def rounded(value: float | None) -> str:
+    return "-" if value is None else f"{round(value, 2) + 0.0:.2f}"
 
 
 @pytest.mark.slow

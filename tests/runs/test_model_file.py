@@ -140,7 +140,8 @@ def other_tokenizer(header: dict[str, Any]) -> None:
 
 
 HOSTILE = {
-    "another program": (metadata_with(format="pt"), "not written by this program"),
+    "another program": (metadata_with(format="tf"), "not written by this program"),
+    "a published model": (metadata_with(format="pt"), "open it first: .*import_hf.py"),
     "a newer version": (metadata_with(version="2"), "version '2'"),
     "no configuration": (metadata_with(config="{"), "no readable 'config'"),
     "a list for an object": (metadata_with(config="[]"), "not a JSON object"),

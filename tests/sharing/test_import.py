@@ -161,7 +161,7 @@ def test_damaged_folders_are_refused(tmp_path: Path) -> None:
     (folder / "tokenizer.json").write_text("{}")
     refused("not a tokenizer.json that can be read")
     (folder / "model.safetensors").write_bytes(whole["model.safetensors"][:-9])
-    refused("holds no safetensors that can be read")
+    refused("is no safetensors file that can be read")
     weights = load_file(folder / "model.safetensors")
     save_file(
         {**weights, "model.norm.weight": torch.full((48,), float("nan"))},

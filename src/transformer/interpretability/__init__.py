@@ -15,6 +15,8 @@
 | asking | `prompts.py` | Which text shows what one is looking for? |
 | | `questions.py` | What do the questions of commands/interpret.py find? |
 | | `induction_question.py` | What does its question about induction heads find? |
+| | `labels.py` | What is a token, a position, a head called in a table? |
+| | `many_heads.py` | How are a hundred heads shown on one screen? |
 | | `report.py` | How are the answers printed, drawn and written as JSON? |
 
 Reading shows what correlates with an answer; only changing shows what causes it. And the two

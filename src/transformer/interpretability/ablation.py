@@ -15,6 +15,7 @@ the same and take over. And what is necessary need not be sufficient: see patchi
 Sources: Olsson et al. (2022), who ablate heads by zero; Wang et al. (2022) for the mean.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,7 +25,8 @@ from torch.nn import functional as F
 
 from transformer.data.batch import IGNORED
 from transformer.generation import evaluating
-from transformer.interpretability.hooks import Edit, record, replacing
+from transformer.interpretability.hooks import Edit, from_block_of, measure, replacing
+from transformer.interpretability.logit_lens import rows_together
 from transformer.model import DecoderOnlyTransformer
 
 Kind = Literal["zero", "mean"]
@@ -65,15 +67,19 @@ def replacements(
         ids: (B, T) the texts over which to take means.
         is_text: (B, T) bool, False at padding, which does not count; None: no padding.
     """
-    parts = components(model)
-    recorded = record(model, ids, {part.tap for part in parts})
     counts = torch.ones_like(ids, dtype=torch.bool) if is_text is None else is_text  # (B, T)
+
+    def mean(output: Tensor) -> Tensor:
+        """(B, T, D) -> (D,), or (B, H, T, K) -> (H, K)."""
+        by_token = output.transpose(1, 2) if output.dim() == 4 else output  # (B, T, ...)
+        return by_token[counts].mean(dim=0)
+
+    parts = components(model)
+    means = measure(model, ids, {part.tap: mean for part in parts})
     values = {}
     for part in parts:
-        output = recorded[part.tap]  # (B, T, D) or (B, H, T, K)
-        output = output if part.head is None else output[:, part.head]  # (B, T, D or K)
-        mean = output[counts].mean(dim=0)
-        values[part] = mean if kind == "mean" else torch.zeros_like(mean)
+        value = means[part.tap] if part.head is None else means[part.tap][part.head]
+        values[part] = value if kind == "mean" else torch.zeros_like(value)
     return values
 
 
@@ -84,23 +90,41 @@ def token_losses(
     targets: Tensor,
     component: Component | None = None,
     value: Tensor | None = None,
+    known: Sequence[Tensor] = (),
 ) -> Tensor:
     """The loss at each token while `component` writes `value`; of the whole model for None.
 
     Args:
         ids, targets: (B, T); where a target is -100, the loss is 0.
+        known: `streams(model, ids)`; with it, only what comes after is computed.
 
     Returns:
         (B, T) cross-entropy in nats. Its mean over the tokens one cares about is what the
         part is judged by: a head that copies songs matters in songs.
     """
-    edits = {}
+    edits, start = {}, ""
     if component is not None and value is not None:
         edits = {component.tap: _overwrite(component.head, value)}
-    with evaluating(model), replacing(model, edits):
-        logits = model(ids).flatten(0, 1).float()  # (B·T, V)
-    losses = F.cross_entropy(logits, targets.flatten(), ignore_index=IGNORED, reduction="none")
-    return losses.view(ids.shape)  # (B, T)
+        start = component.tap if known else ""
+    with evaluating(model), from_block_of(model, start, known), replacing(model, edits):
+        hidden = model.hidden_states(ids)  # (B, T, D)
+    return hidden_losses(model, hidden.flatten(0, 1), targets.flatten()).view(ids.shape)  # (B, T)
+
+
+@torch.no_grad()
+def hidden_losses(model: DecoderOnlyTransformer, hidden: Tensor, targets: Tensor) -> Tensor:
+    """The same from the stream after the final norm, (N, D) and (N,), a chunk of logits at a time.
+
+    Returns:
+        (N,) in nats. exp(-loss) is the probability of the target.
+    """
+    rows = rows_together(model)
+    chunks = zip(torch.split(hidden, rows), torch.split(targets, rows), strict=True)
+    losses = [
+        F.cross_entropy(model.unembed(h).float(), t, ignore_index=IGNORED, reduction="none")
+        for h, t in chunks
+    ]
+    return torch.cat(losses)
 
 
 def _overwrite(head: int | None, value: Tensor) -> Edit:

@@ -27,6 +27,8 @@ import torch
 from torch import Tensor
 
 from transformer.errors import UserError
+from transformer.interpretability.induction import by_block
+from transformer.model import DecoderOnlyTransformer
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,15 @@ class PatternScores:
     uniform: Tensor
     entropy: Tensor
     """In nats."""
+
+
+def model_patterns(model: DecoderOnlyTransformer, ids: Tensor) -> PatternScores:
+    """Score every head of a model on the sequences `ids`, with one block's weights in memory."""
+
+    def scores(weights: Tensor) -> Tensor:
+        return torch.stack(list(vars(pattern_scores(weights, ids)).values()), dim=1)  # (1, 6, H)
+
+    return PatternScores(*by_block(model, ids, scores).unbind(dim=1))  # (n_layers, H) each
 
 
 def pattern_scores(weights: Tensor, ids: Tensor) -> PatternScores:

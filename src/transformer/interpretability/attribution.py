@@ -25,19 +25,22 @@ Source: Elhage et al. (2021), the residual stream as a sum and the direct path; 
 import torch
 from torch import Tensor, nn
 
-from transformer.interpretability.hooks import record
+from transformer.interpretability.hooks import measure
 from transformer.model import DecoderOnlyTransformer
+
+EVERYWHERE = slice(None)
 
 
 @torch.no_grad()
 def logit_contributions(
-    model: DecoderOnlyTransformer, ids: Tensor, tokens: Tensor
+    model: DecoderOnlyTransformer, ids: Tensor, tokens: Tensor, places: slice = EVERYWHERE
 ) -> dict[str, Tensor]:
     """Split the logit of one token per position into what wrote it.
 
     Args:
         ids: (B, T) the text.
         tokens: (B, T) the token whose logit is split, for each position.
+        places: only these positions, of which then there are T in all that follows.
 
     Returns:
         Name of the contribution -> (B, T), in logit units; the names are "embedding",
@@ -45,7 +48,7 @@ def logit_contributions(
         bias), and the biases by the names of their parameters. They sum to
         `model(ids)[b, t, tokens[b, t]]` (before a softcap).
     """
-    writes = residual_writes(model, ids)
+    writes = residual_writes(model, ids, places)
     stream = torch.stack(list(writes.values())).sum(dim=0)  # (B, T, D)
     sigma = size_before_norm(model, stream)  # (B, T), frozen from here on
     rows = unembedding(model)[tokens]  # (B, T, D)
@@ -82,15 +85,18 @@ def _centred(norm: nn.Module, x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def residual_writes(model: DecoderOnlyTransformer, ids: Tensor) -> dict[str, Tensor]:
-    """Everything that was added to the residual stream: name -> (B, T, D).
+def residual_writes(
+    model: DecoderOnlyTransformer, ids: Tensor, places: slice = EVERYWHERE
+) -> dict[str, Tensor]:
+    """Everything that was added to the residual stream at these places: name -> (B, T, D).
 
     Where blocks mix the stream with the embedding (input skip), everything as it is at the end.
     """
-    recorded = record(model, ids, ["blocks.*.attention.heads", "blocks.*.feed_forward.activations"])
+    taps = ("blocks.*.attention.heads", "blocks.*.feed_forward.activations")
+    recorded = measure(model, ids, dict.fromkeys(taps, lambda x: x[..., places, :]))
     embedded = model.token_embedding(ids)  # (B, T, D)
     positions = model.positions(torch.zeros_like(embedded), slice(ids.size(1)))  # (B, T, D)
-    first = {"embedding": embedded, "positions": positions}
+    first = {"embedding": embedded[:, places], "positions": positions[:, places]}
     writes = dict(first)
     for i, block in enumerate(model.blocks):
         keep, skip = getattr(block, "keep", None), getattr(block, "skip", None)

@@ -27,16 +27,19 @@ heads and their positions.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from transformer.interpretability.hooks import Edit, record, replacing
+from transformer.interpretability.ablation import hidden_losses
+from transformer.interpretability.hooks import Edit, from_block_of, measure, replacing, streams
 from transformer.interpretability.induction import (
     NOT_REPEATED,
     BestHead,
     Repeats,
     best_head,
+    by_block,
     duplicate_token_scores,
     induction_scores,
 )
@@ -91,18 +94,17 @@ class Circuit:
 
 def find_circuit(model: DecoderOnlyTransformer, repeats: Repeats) -> Circuit:
     """Ablate each head before the best induction head: one run of the model for each."""
-    weights, probability = _look(model, repeats)
-    best = best_head(induction_scores(weights, repeats))
-    previous = previous_token_scores(weights, repeats)
-    duplicate = duplicate_token_scores(weights, repeats)
+    looks = by_block(model, repeats.ids, partial(_places, repeats=repeats))  # (n_layers, 3, H)
+    best = best_head(looks[:, 0])
+    _, probability = _look(model, repeats, best)
+    known = streams(model, repeats.ids)
     helpers = []
     for layer in range(best.layer):
         for head in range(model.config.n_heads):
-            with replacing(model, {f"blocks.{layer}.attention.heads": _silence(head)}):
-                weights, without = _look(model, repeats)
-            score = float(induction_scores(weights, repeats)[best.layer, best.head])
-            looks = (float(scores[layer, head]) for scores in (previous, duplicate))
-            helpers.append(Helper(layer, head, score, without, *looks))
+            tap = f"blocks.{layer}.attention.heads"
+            with from_block_of(model, tap, known), replacing(model, {tap: _silence(head)}):
+                score, without = _look(model, repeats, best)
+            helpers.append(Helper(layer, head, score, without, *looks[layer, 1:, head].tolist()))
     return Circuit(best, probability, sorted(helpers, key=lambda helper: helper.score))
 
 
@@ -115,15 +117,27 @@ def previous_token_scores(weights: Tensor, repeats: Repeats) -> Tensor:
     return attention.float().mean(dim=-1)  # (n_layers, H)
 
 
-def _look(model: DecoderOnlyTransformer, repeats: Repeats) -> tuple[Tensor, float]:
-    """Attention (n_layers, B, H, T, T), and the mean probability of the copied token."""
-    recorded = record(model, repeats.ids, ["blocks.*.attention.weights", "logits"])
-    logits = recorded.pop("logits")  # (B, T, V)
+def _places(weights: Tensor, repeats: Repeats) -> Tensor:
+    """Where heads look, (n_layers, 3, H): induction, previous token, duplicate token."""
+    kinds = (induction_scores, previous_token_scores, duplicate_token_scores)
+    return torch.stack([kind(weights, repeats) for kind in kinds], dim=1)
+
+
+def _look(model: DecoderOnlyTransformer, repeats: Repeats, best: BestHead) -> tuple[float, float]:
+    """Induction score of the best head, and the mean probability of the copied token."""
     rows, queries = (repeats.first != NOT_REPEATED).nonzero(as_tuple=True)  # (N,) each
     copied = repeats.ids[rows, queries + 1]  # (N,)
-    probabilities = logits[rows, queries].float().softmax(dim=-1)  # (N, V)
-    chosen = probabilities.gather(1, copied[:, None].to(probabilities.device))  # (N, 1)
-    return torch.stack(list(recorded.values())), float(chosen.mean())
+    weights = f"blocks.{best.layer}.attention.weights"
+    found = measure(
+        model,
+        repeats.ids,
+        {
+            weights: lambda w: induction_scores(w[None], repeats)[0, best.head],
+            "final_norm": lambda hidden: hidden[rows, queries],  # (N, D)
+        },
+    )
+    losses = hidden_losses(model, found["final_norm"], copied)  # (N,)
+    return float(found[weights]), float((-losses).exp().mean())
 
 
 def _silence(head: int) -> Edit:

@@ -24,9 +24,11 @@ import torch
 from torch import Tensor
 
 from transformer.interpretability.attribution import head_writes, unembedding, unscaled_norm
-from transformer.interpretability.hooks import record
+from transformer.interpretability.hooks import measure
 from transformer.interpretability.induction import NOT_REPEATED, Repeats
 from transformer.model import DecoderOnlyTransformer
+
+MOST_NUMBERS = 2**24  # of the tokens' vectors at once: 64 MiB in float32
 
 
 @torch.no_grad()
@@ -36,17 +38,18 @@ def copying_scores(model: DecoderOnlyTransformer, repeats: Repeats) -> Tensor:
     Returns:
         (n_layers, H), each from -1 to 1; -1 for a head that raises nothing.
     """
-    patterns = ["blocks.*.attention.weights", "blocks.*.attention.heads"]
-    recorded = record(model, repeats.ids, patterns)
     rows, queries = (repeats.first != NOT_REPEATED).nonzero(as_tuple=True)  # (N,) each
     tokens = repeats.ids[rows]  # (N, T)
     seen = _first_seen(repeats.ids)[rows] & (
         torch.arange(tokens.size(1), device=tokens.device) <= queries[:, None]
     )  # (N, T): each distinct token up to the query once
+    taps = ("blocks.*.attention.weights", "blocks.*.attention.heads")
+    repeated = dict.fromkeys(taps, lambda activation: activation[rows, :, queries])
+    measured = measure(model, repeats.ids, repeated)
     scores = []
     for layer in range(model.config.n_layers):
-        weights = recorded[f"blocks.{layer}.attention.weights"][rows, :, queries]  # (N, H, T)
-        heads = recorded[f"blocks.{layer}.attention.heads"][rows, :, queries]  # (N, H, K)
+        weights = measured[f"blocks.{layer}.attention.weights"]  # (N, H, T)
+        heads = measured[f"blocks.{layer}.attention.heads"]  # (N, H, K)
         raised = _raised(model, head_writes(model, layer, heads), tokens)  # (N, H, T)
         attended = (weights * raised).sum(dim=-1)  # (N, H)
         total = (raised * seen[:, None]).sum(dim=-1)  # (N, H)
@@ -59,7 +62,9 @@ def _raised(model: DecoderOnlyTransformer, writes: Tensor, tokens: Tensor) -> Te
     """How far writes (N, H, D) raise the logits of tokens (N, T) above the mean: (N, H, T)."""
     direct = unscaled_norm(model, writes)  # (N, H, D)
     table = unembedding(model)  # (V, D)
-    logits = direct @ table[tokens].transpose(-2, -1)  # (N, H, T)
+    together = max(1, MOST_NUMBERS // (tokens.size(1) * table.size(1)))  # rows of (T, D)
+    parts = zip(torch.split(direct, together), torch.split(tokens, together), strict=True)
+    logits = torch.cat([d @ table[t].transpose(-2, -1) for d, t in parts])  # (N, H, T)
     mean = direct @ table.mean(dim=0)  # (N, H): mean over the vocabulary
     return (logits - mean[..., None]).relu()
 

@@ -24,9 +24,10 @@ rotation; with fewer heads of keys and values these taps have fewer; "neurons af
 after whatever the model has in its place.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatchcase
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,7 @@ from transformer.generation import evaluating
 from transformer.model import DecoderOnlyTransformer
 
 Edit = Callable[[Tensor], Tensor]
+Result = TypeVar("Result")
 
 
 def tap_names(model: DecoderOnlyTransformer, pattern: str = "*") -> list[str]:
@@ -105,13 +107,91 @@ def _as_hook(name: str, edit: Edit) -> Callable[[nn.Module, object, Tensor], Ten
 
 
 @torch.no_grad()
+def streams(model: DecoderOnlyTransformer, ids: Tensor) -> list[Tensor]:
+    """The residual stream after each block, for `from_block_of`."""
+    return list(record(model, ids, ["blocks.*.residual"]).values())
+
+
+def block_of(tap: str) -> int:
+    """The block that an activation belongs to; 0 for those of none.
+
+    >>> block_of("blocks.2.attention.heads"), block_of("embedding")
+    (2, 0)
+    """
+    return int(tap.split(".")[1]) if tap.startswith("blocks.") else 0
+
+
+@contextmanager
+def from_block_of(
+    model: DecoderOnlyTransformer, tap: str, known: Sequence[Tensor]
+) -> Iterator[None]:
+    """Inside the `with`, the model computes nothing before the block of `tap`.
+
+    What changes an activation there leaves everything before as it was, so that is taken from
+    an earlier run: over all blocks, half of the work.
+
+    Args:
+        known: `streams` of the same ids; (1, T, D) each will do for a batch of equal rows.
+    """
+    block, whole = block_of(tap), model.blocks
+    before = [_Known(stream) for stream in known[:block]]
+    model.blocks = nn.ModuleList([*before, *whole[block:]])
+    try:
+        yield
+    finally:
+        model.blocks = whole
+
+
+class _Known(nn.Module):
+    """In the place of a block whose result is known."""
+
+    def __init__(self, stream: Tensor) -> None:
+        super().__init__()
+        self.stream = stream
+
+    def forward(self, x: Tensor, _cache: object, _extras: object) -> Tensor:
+        return self.stream.expand_as(x)
+
+
+@torch.no_grad()
+def measure(
+    model: DecoderOnlyTransformer, ids: Tensor, measures: Mapping[str, Callable[[Tensor], Result]]
+) -> dict[str, Result]:
+    """Run the model on `ids` and keep of each activation what its measure makes of it.
+
+    What is large needs to be there for a moment only: the attention weights of a model with 12
+    blocks of 12 heads on 1,024 positions are 604 MB, those of one block 50 MB, and a score per
+    head is nothing. Dropout is off during the run, whatever mode the model is in. Combined with
+    `replacing`, it measures what the changed model computes.
+
+    Args:
+        ids: (B, T) int64.
+        measures: name of an activation (or a pattern) -> function of its value.
+
+    Returns:
+        name -> result, in the order they occurred.
+    """
+    names = {name: f for pattern, f in measures.items() for name in tap_names(model, pattern)}
+    results: dict[str, Result] = {}
+
+    def keep(name: str) -> Edit:
+        def edit(activation: Tensor) -> Tensor:
+            results[name] = names[name](activation)
+            return activation
+
+        return edit
+
+    with evaluating(model), replacing(model, {name: keep(name) for name in names}):
+        hidden = model.hidden_states(ids)
+        if "logits" in names:  # (B, T, V) is large, and mostly not asked for
+            model.unembed(hidden)
+    return results
+
+
 def record(
     model: DecoderOnlyTransformer, ids: Tensor, patterns: Iterable[str] = ("*",)
 ) -> dict[str, Tensor]:
-    """Run the model on `ids` and return the activations whose names match.
-
-    Dropout is off during the run, whatever mode the model is in. Combined with `replacing`,
-    it records what the changed model computes.
+    """Run the model on `ids` and return the activations whose names match; see `measure`.
 
     Args:
         ids: (B, T) int64.
@@ -120,16 +200,4 @@ def record(
     Returns:
         name -> activation, in the order they occurred; shapes at the top of this file.
     """
-    names = {name for pattern in patterns for name in tap_names(model, pattern)}
-    recorded: dict[str, Tensor] = {}
-
-    def keep(name: str) -> Edit:
-        def edit(activation: Tensor) -> Tensor:
-            recorded[name] = activation
-            return activation
-
-        return edit
-
-    with evaluating(model), replacing(model, {name: keep(name) for name in names}):
-        model(ids)
-    return recorded
+    return measure(model, ids, dict.fromkeys(patterns, lambda activation: activation))

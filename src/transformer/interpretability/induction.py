@@ -27,6 +27,7 @@ right and the ideal score is 1. Duplicate-token heads: Wang et al., "Interpretab
 Wild" (2022).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -34,7 +35,7 @@ import torch
 from torch import Tensor
 
 from transformer.errors import UserError
-from transformer.interpretability.hooks import record
+from transformer.interpretability.hooks import measure, record
 from transformer.model import DecoderOnlyTransformer
 
 NOT_REPEATED = -1
@@ -63,6 +64,21 @@ def attention_weights(model: DecoderOnlyTransformer, ids: Tensor) -> Tensor:
     """Where every head looks: (n_layers, B, H, T, T); rows are queries and sum to 1."""
     recorded = record(model, ids, ["blocks.*.attention.weights"])
     return torch.stack(list(recorded.values()))  # (n_layers, B, H, T, T)
+
+
+def by_block(
+    model: DecoderOnlyTransformer, ids: Tensor, scores: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Scores of every block's attention weights, of which one block's are in memory at a time.
+
+    Args:
+        scores: function of weights (1, B, H, T, T), with a result (1, ...).
+
+    Returns:
+        (n_layers, ...), as `scores(attention_weights(model, ids))` gives.
+    """
+    found = measure(model, ids, {"blocks.*.attention.weights": lambda w: scores(w[None])})
+    return torch.cat(list(found.values()))
 
 
 def induction_scores(weights: Tensor, repeats: Repeats) -> Tensor:

@@ -1,6 +1,7 @@
 """Which heads find how the text continued last time, how, and how well does the model copy?"""
 
 import torch
+from torch import Tensor
 
 from transformer.data.tokenizer import Tokenizer
 from transformer.data.toy.stories import song_examples
@@ -9,20 +10,22 @@ from transformer.interpretability.copying_heads import copying_scores
 from transformer.interpretability.induction import (
     BestHead,
     Repeats,
-    attention_weights,
     best_head,
+    by_block,
     chance,
     duplicate_token_scores,
     fitting_length,
     induction_scores,
     repeated_random_tokens,
 )
-from transformer.interpretability.questions import head_names
+from transformer.interpretability.labels import head_names
+from transformer.interpretability.many_heads import MANY, STRONGEST, has_many, head_map, strongest
 from transformer.interpretability.report import Grid, Report
 from transformer.interpretability.songs import copy_accuracy, sings
 from transformer.model import DecoderOnlyTransformer
 
 COPIED_SONGS = 500
+SEQUENCES, FEW_SEQUENCES = 32, 8  # of random tokens; fewer where there are many heads to ablate
 
 
 def ask_induction(
@@ -30,14 +33,16 @@ def ask_induction(
 ) -> Report:
     """Every head's scores on random tokens and on repeated songs; how well the model copies."""
     length = fitting_length(model.config.max_seq_len, tokenizer.vocab_size)
-    random = repeated_random_tokens(tokenizer.vocab_size, tokenizer.start_of_text, length)
+    many = has_many(model.config)
+    count = FEW_SEQUENCES if many else SEQUENCES
+    random = repeated_random_tokens(tokenizer.vocab_size, tokenizer.start_of_text, length, count)
     kinds = {f"{length} random tokens, twice": random}
     if songs is not None:
         kinds["songs in toy stories"] = songs
     grids, lines = [], []
     for name, repeats in kinds.items():
         heads, best = _all_heads(model, name, repeats)
-        grids.append(heads)
+        grids += heads
         lines.append(
             f"{name}: best head {best.layer}.{best.head} with an induction score of "
             f"{best.score:.2f} (chance {chance(repeats):.2f})"
@@ -55,22 +60,30 @@ def ask_induction(
     return Report("Induction heads", lines, grids)
 
 
-def _all_heads(model: DecoderOnlyTransformer, name: str, repeats: Repeats) -> tuple[Grid, BestHead]:
+def _all_heads(
+    model: DecoderOnlyTransformer, name: str, repeats: Repeats
+) -> tuple[list[Grid], BestHead]:
     """The scores of every head, and the head with the best induction score."""
-    weights = attention_weights(model, repeats.ids)
-    scores = induction_scores(weights, repeats)
-    columns = [scores, duplicate_token_scores(weights, repeats), copying_scores(model, repeats)]
+
+    def places(weights: Tensor) -> Tensor:
+        kinds = (induction_scores, duplicate_token_scores)
+        return torch.stack([kind(weights, repeats) for kind in kinds], dim=1)  # (1, 2, H)
+
+    induction, duplicate = by_block(model, repeats.ids, places).unbind(dim=1)  # (n_layers, H)
+    columns = [induction, duplicate, copying_scores(model, repeats)]
     values = torch.stack([column.flatten() for column in columns], dim=1).tolist()
     even = chance(repeats)
     grid = Grid(
         name,
-        [*head_names(model), "chance"],
+        [*head_names(model.config), "chance"],
         ["induction", "duplicate token", "copying"],
         [*values, [even, even, float("nan")]],
+        shown=strongest(model.config, [row[0] for row in values] + [even], also=1),
         note="Copying, -1 to 1, follows the direct path only: low, with high induction, it "
         "means that later parts turn what the head fetched into the token.",
     )
-    return grid, best_head(scores)
+    whole = head_map(model.config, f"{name}: induction score of each head", induction)
+    return [grid, *whole], best_head(induction)
 
 
 def _earlier_heads(name: str, circuit: Circuit) -> list[Grid]:
@@ -78,6 +91,7 @@ def _earlier_heads(name: str, circuit: Circuit) -> list[Grid]:
     if not circuit.helpers:
         return []
     best, helpers = circuit.best, circuit.helpers
+    many = len(helpers) > MANY
     return [
         Grid(
             f"{name}: head {best.layer}.{best.head} without each earlier head",
@@ -87,6 +101,7 @@ def _earlier_heads(name: str, circuit: Circuit) -> list[Grid]:
                 [helper.score, helper.probability, helper.previous_token, helper.duplicate_token]
                 for helper in helpers
             ],
+            shown=list(range(STRONGEST)) if many else None,
             note="Left: induction score of the best head, and probability of the copied token, "
             "while this head writes nothing. Right: where this head looks (circuit.py).",
         )

@@ -26,6 +26,8 @@ from torch.nn import functional as F
 from transformer.interpretability.hooks import record
 from transformer.model import DecoderOnlyTransformer
 
+MOST_LOGITS = 2**24  # computed together: 64 MiB in float32
+
 
 @dataclass(frozen=True)
 class LogitLens:
@@ -50,20 +52,33 @@ def logit_lens(model: DecoderOnlyTransformer, ids: Tensor, k: int = 5) -> LogitL
         k: how many tokens to keep per row and position.
     """
     rows = ["embedding", *(f"blocks.{i}.residual" for i in range(model.config.n_layers))]
-    recorded = record(model, ids, [*rows, "logits"])
-    output = F.log_softmax(recorded["logits"][0].float(), dim=-1)  # (T, V)
+    recorded = record(model, ids, [*rows, "final_norm"])
+    final = torch.split(recorded.pop("final_norm")[0], rows_together(model))  # (t, D) each
+    residuals = torch.cat(list(recorded.values()))  # (L, T, D)
+    streams = torch.split(residuals, rows_together(model), dim=1)  # (L, t, D) each
     tops, distances = [], []
-    for row in rows:
-        logits = read_residual(model, recorded[row])[0]  # (T, V)
-        log_probabilities = F.log_softmax(logits.float(), dim=-1)  # (T, V)
-        tops.append(log_probabilities.topk(min(k, logits.size(-1)), dim=-1))
-        distances.append((output.exp() * (output - log_probabilities)).sum(dim=-1))  # (T,)
+    for hidden, stream in zip(final, streams, strict=True):
+        output = F.log_softmax(model.unembed(hidden).float(), dim=-1)  # (t, V)
+        for residual in stream:
+            log_probabilities = F.log_softmax(read_residual(model, residual).float(), dim=-1)
+            tops.append(log_probabilities.topk(min(k, output.size(-1)), dim=-1))  # (t, k)
+            distances.append((output.exp() * (output - log_probabilities)).sum(dim=-1))  # (t,)
     return LogitLens(
         rows=rows,
-        top_ids=torch.stack([top.indices for top in tops]),
-        top_probabilities=torch.stack([top.values.exp() for top in tops]),
-        kl=torch.stack(distances),
+        top_ids=_joined([top.indices for top in tops], len(rows)),
+        top_probabilities=_joined([top.values.exp() for top in tops], len(rows)),
+        kl=_joined(distances, len(rows)),
     )
+
+
+def _joined(parts: list[Tensor], rows: int) -> Tensor:
+    """(t, ...) of every row, chunk after chunk of positions -> (L, T, ...)."""
+    return torch.stack([torch.cat(parts[row::rows]) for row in range(rows)])
+
+
+def rows_together(model: DecoderOnlyTransformer) -> int:
+    """Of how many positions the logits are computed together, so that memory stays bounded."""
+    return max(1, MOST_LOGITS // model.config.vocab_size)
 
 
 @torch.no_grad()

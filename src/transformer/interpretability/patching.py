@@ -30,14 +30,23 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from transformer.errors import UserError
 from transformer.generation import evaluating
-from transformer.interpretability.hooks import Edit, record, replacing
+from transformer.interpretability.hooks import (
+    Edit,
+    block_of,
+    from_block_of,
+    record,
+    replacing,
+    streams,
+)
 from transformer.model import DecoderOnlyTransformer
 
 Site = Literal["residual", "residual_middle", "attention.output", "feed_forward.output"]
 EXPERIMENTS_PER_BATCH = 64
+POSITIONS_PER_BATCH = 4096  # fewer experiments at once with long prompts
 SMALLEST_DIFFERENCE = 1e-3  # logits; dividing by less would blow rounding up into findings
 
 
@@ -114,12 +123,15 @@ def run_patches(
     taps = sorted({patch.tap for patches in experiments for patch in patches})
     if "logits" in taps:
         raise UserError("logits cannot be patched: they are the answer itself")
-    clean_values = record(model, pair.clean[None], [*taps, "logits"])
-    clean = _logit_difference(clean_values["logits"][:, -1], pair)[0]
-    runs = [_run_batch(model, pair, [()], clean_values)]  # the corrupted prompt as it is
-    for start in range(0, len(experiments), batch_size):
-        batch = experiments[start : start + batch_size]
-        runs.append(_run_batch(model, pair, batch, clean_values))
+    clean_values = record(model, pair.clean[None], [*taps, "final_norm"])
+    last = clean_values["final_norm"][:, -1]  # (1, D)
+    clean = _logit_difference(model.unembed(last), pair)[0]
+    known = streams(model, pair.corrupted[None])
+    runs = [_run_batch(model, pair, [()], clean_values, known)]  # the corrupted prompt as it is
+    together = max(1, min(batch_size, POSITIONS_PER_BATCH // len(pair.clean)))
+    for start in range(0, len(experiments), together):
+        batch = experiments[start : start + together]
+        runs.append(_run_batch(model, pair, batch, clean_values, known))
     corrupted, patched = runs[0][0], torch.cat([clean.new_empty(0), *runs[1:]])
     if abs(clean - corrupted) < SMALLEST_DIFFERENCE:
         raise UserError(
@@ -134,6 +146,7 @@ def _run_batch(
     pair: PromptPair,
     experiments: Sequence[Sequence[Patch]],
     clean_values: dict[str, Tensor],
+    known: Sequence[Tensor],
 ) -> Tensor:
     """Logit differences (N,) of N corrupted runs, each patched in its own way."""
     by_tap: dict[str, list[tuple[int, Patch]]] = defaultdict(list)
@@ -142,7 +155,8 @@ def _run_batch(
             by_tap[patch.tap].append((row, patch))
     edits = {tap: _paste(clean_values[tap], chosen) for tap, chosen in by_tap.items()}
     ids = pair.corrupted.expand(len(experiments), -1)  # (N, T)
-    with evaluating(model), replacing(model, edits):
+    first = min(edits, key=block_of, default="")
+    with evaluating(model), from_block_of(model, first, known), replacing(model, edits):
         last = model.hidden_states(ids)[:, -1]  # (N, D); other positions need no logits
     return _logit_difference(model.unembed(last), pair)
 
@@ -177,15 +191,19 @@ def sweep(
 ) -> Tensor:
     """Recovered logit difference of patching one site at each block and position alone.
 
+    Before the first token that differs both runs are the same, so it is 0 there.
+
     Returns:
         (n_layers, T).
     """
     if site not in get_args(Site):
         raise UserError(f"site must be one of {', '.join(get_args(Site))}, but is {site!r}")
-    layers, positions = range(model.config.n_layers), range(len(pair.clean))
-    experiments = [[Patch(f"blocks.{i}.{site}", t)] for i in layers for t in positions]
-    result = run_patches(model, pair, experiments, batch_size)
-    return result.recovered.view(len(layers), len(positions))
+    layers, T = range(model.config.n_layers), len(pair.clean)
+    differing = (pair.clean != pair.corrupted).nonzero().flatten().tolist()
+    first = min(differing, default=0)
+    experiments = [[Patch(f"blocks.{i}.{site}", t)] for i in layers for t in range(first, T)]
+    recovered = run_patches(model, pair, experiments, batch_size).recovered.view(len(layers), -1)
+    return F.pad(recovered, (first, 0))  # (n_layers, T)
 
 
 def sweep_heads(

@@ -6,53 +6,51 @@ The question about induction heads is in induction_question.py.
 import torch
 from torch import Tensor
 
+from transformer.config import ModelConfig
 from transformer.data.batch import IGNORED
 from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
 from transformer.interpretability.ablation import Kind, replacements, token_losses
-from transformer.interpretability.attention_patterns import chance_scores, pattern_scores
+from transformer.interpretability.attention_patterns import chance_scores, model_patterns
 from transformer.interpretability.attribution import logit_contributions
-from transformer.interpretability.induction import NOT_REPEATED, Repeats, attention_weights
+from transformer.interpretability.hooks import record, streams
+from transformer.interpretability.induction import NOT_REPEATED, Repeats
+from transformer.interpretability.labels import (
+    block_names,
+    head_names,
+    position_names,
+    show_token,
+)
 from transformer.interpretability.logit_lens import LogitLens, logit_lens
+from transformer.interpretability.many_heads import clearest, head_map, place_map, strongest
 from transformer.interpretability.patching import PromptPair, Site, sweep, sweep_heads
 from transformer.interpretability.report import Grid, Report
 from transformer.model import DecoderOnlyTransformer
 
 LAST_POSITIONS = 16  # of a long prompt, how many are printed
+READINGS = 96  # at most, of the lens, are printed in one table
+DEEP = 8  # blocks from which the lens prints the last position in a table of its own
 LARGEST_CONTRIBUTIONS = 15
+LAST_QUERIES = 64  # of one head
 FAVOURITES = 3
 SMALLEST_SHOWN = 0.02  # of the recovered logit difference
+MOST_MOVED = 16  # positions, of a patched site
 PATTERNS = ("previous_token", "first_token", "current_token", "same_token", "uniform", "entropy")
-
-
-def show_token(tokenizer: Tokenizer, token: int) -> str:
-    """A token as it can be printed: a space as ␣, whatever cannot be seen as its code."""
-    text = tokenizer.decode([token]).replace(" ", "␣")
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
-def _positions(tokenizer: Tokenizer, ids: Tensor) -> list[str]:
-    return [f"{t:>3} {show_token(tokenizer, int(token))}" for t, token in enumerate(ids)]
-
-
-def head_names(model: DecoderOnlyTransformer) -> list[str]:
-    """In the order in which scores (n_layers, H) are flattened."""
-    config = model.config
-    return [f"head {i}.{h}" for i in range(config.n_layers) for h in range(config.n_heads)]
 
 
 def ask_lens(model: DecoderOnlyTransformer, tokenizer: Tokenizer, ids: Tensor) -> Report:
     """Logit lens at every position, and what wrote the last prediction. `ids` is (1, T)."""
-    lens = logit_lens(model, ids, k=2)
-    columns = ["embedding", *(f"block {i}" for i in range(model.config.n_layers))]
-    positions = _positions(tokenizer, ids[0])
-    last = list(range(len(positions)))[-LAST_POSITIONS:]
+    lens = logit_lens(model, ids, k=FAVOURITES)
+    columns = ["embedding", *block_names(model.config)]
+    positions = position_names(tokenizer, ids[0])
+    shown = max(1, min(LAST_POSITIONS, READINGS // len(columns)))
+    last = list(range(len(positions)))[-shown:]
     top = Grid(
         "Most probable next token, read off the residual stream after each block",
         positions,
         columns,
         lens.top_probabilities[:, :, 0].T.tolist(),
-        texts=_lens_texts(lens, tokenizer),
+        texts=_lens_texts(lens.top_ids[:, :, 0].T, lens.top_probabilities[:, :, 0].T, tokenizer),
         shown=last,
         note="The last column is the model's output.",
     )
@@ -64,16 +62,44 @@ def ask_lens(model: DecoderOnlyTransformer, tokenizer: Tokenizer, ids: Tensor) -
         shown=last,
         note="How far a block's reading still is from the output.",
     )
-    first, second = lens.top_ids[-1, -1].tolist()
+    first, second = lens.top_ids[-1, -1, :2].tolist()
     written = _contributions(model, tokenizer, ids, first, second)
-    return Report("Logit lens", [], [top, distance, written])
+    deep = [_last_position(lens, tokenizer, columns)] if model.config.n_layers >= DEEP else []
+    lines = _about_softcap(model.config)
+    return Report("Logit lens", lines, [*deep, top, distance, written])
 
 
-def _lens_texts(lens: LogitLens, tokenizer: Tokenizer) -> list[list[str]]:
-    tokens, probabilities = lens.top_ids[:, :, 0].T, lens.top_probabilities[:, :, 0].T
+def _lens_texts(tokens: Tensor, probabilities: Tensor, tokenizer: Tokenizer) -> list[list[str]]:
+    """What the cells of (rows, columns) say."""
     return [
         [f"{show_token(tokenizer, t)} {p:.2f}" for t, p in zip(*row, strict=True)]
         for row in zip(tokens.tolist(), probabilities.tolist(), strict=True)
+    ]
+
+
+def _last_position(lens: LogitLens, tokenizer: Tokenizer, names: list[str]) -> Grid:
+    """Block by block, what is read off after the last token."""
+    probabilities, distance = lens.top_probabilities[:, -1], lens.kl[:, -1:]  # (L, k), (L, 1)
+    texts = _lens_texts(lens.top_ids[:, -1], probabilities, tokenizer)
+    distances = [f"{value + 0.0:.2f}" for value in distance[:, 0].round(decimals=2).tolist()]
+    return Grid(
+        "After the last token: most probable next tokens, and KL(output ‖ reading) in nats",
+        names,
+        [*("1st", "2nd", "3rd")[: probabilities.size(1)], "KL"],
+        torch.cat([probabilities, distance], dim=1).tolist(),
+        texts=[[*row, value] for row, value in zip(texts, distances, strict=True)],
+        shade_columns=True,
+        note="The last row is the model's output.",
+    )
+
+
+def _about_softcap(config: ModelConfig) -> list[str]:
+    cap = config.variant.logit_softcap
+    if cap is None:
+        return []
+    return [
+        f"This model's logits are z → {cap:g} · tanh(z / {cap:g}) (softcap). The lens reads them "
+        "like that; the attribution splits the logit z, before the softcap."
     ]
 
 
@@ -81,15 +107,16 @@ def _contributions(
     model: DecoderOnlyTransformer, tokenizer: Tokenizer, ids: Tensor, answer: int, rival: int
 ) -> Grid:
     """Direct logit attribution of the difference between two tokens at the last position."""
-    pair = [logit_contributions(model, ids, torch.full_like(ids, t)) for t in (answer, rival)]
-    values = [float(pair[0][name][0, -1] - pair[1][name][0, -1]) for name in pair[0]]
+    last = slice(ids.size(1) - 1, ids.size(1))
+    pair = [logit_contributions(model, ids, ids.new_tensor([[t]]), last) for t in (answer, rival)]
+    values = [float(pair[0][name] - pair[1][name]) for name in pair[0]]
     order = sorted(range(len(values)), key=lambda i: -abs(values[i]))
     capped = model.config.variant.logit_softcap is not None
     names = f"{show_token(tokenizer, answer)} over {show_token(tokenizer, rival)}"
     return Grid(
         f"What wrote the lead of {names} at the last position (direct logit attribution)",
         list(pair[0]),
-        ["logits"],
+        ["logits before the softcap" if capped else "logits"],
         [[value] for value in values],
         shown=order[:LARGEST_CONTRIBUTIONS],
         note=f"All {len(values)} contributions sum to the lead of {sum(values):.2f}"
@@ -105,24 +132,21 @@ def ask_attention(
     head: tuple[int, int] | None = None,
 ) -> Report:
     """What kinds of place each head looks at; where one head looks. `ids` is (1, T)."""
-    weights = attention_weights(model, ids)  # (n_layers, 1, H, T, T)
-    found, even = pattern_scores(weights, ids), chance_scores(ids)
-    columns = [name.replace("_", " ") for name in PATTERNS]
-    per_head = torch.stack([getattr(found, name).flatten() for name in PATTERNS], dim=1)
+    looks = [] if head is None else _one_head(model, tokenizer, ids, *head)
+    found, even = model_patterns(model, ids), chance_scores(ids)
+    scores = torch.stack([getattr(found, name) for name in PATTERNS])  # (6, n_layers, H)
+    per_head = scores.flatten(1).T  # (n_layers · H, 6)
     baseline = [float(getattr(even, name)) for name in PATTERNS]
-    grids = [
-        Grid(
-            "Attention patterns of this prompt, by head",
-            [*head_names(model), "chance"],
-            columns,
-            [*per_head.tolist(), baseline],
-            shade_columns=True,
-            note="Chance: a head that looks at all positions equally. Entropy in nats.",
-        )
-    ]
-    if head is not None:
-        grids += _one_head(tokenizer, ids[0], weights[:, 0], *head)
-    return Report("Attention patterns", [], grids)
+    grid = Grid(
+        "Attention patterns of this prompt, by head",
+        [*head_names(model.config), "chance"],
+        [name.replace("_", " ") for name in PATTERNS],
+        [*per_head.tolist(), baseline],
+        shown=clearest(model.config, scores),
+        shade_columns=True,
+        note="Chance: a head that looks at all positions equally. Entropy in nats.",
+    )
+    return Report("Attention patterns", [], [grid, *place_map(model.config, scores), *looks])
 
 
 def parse_head(text: str) -> tuple[int, int]:
@@ -138,30 +162,29 @@ def parse_head(text: str) -> tuple[int, int]:
 
 
 def _one_head(
-    tokenizer: Tokenizer, ids: Tensor, weights: Tensor, layer: int, head: int
+    model: DecoderOnlyTransformer, tokenizer: Tokenizer, ids: Tensor, layer: int, head: int
 ) -> list[Grid]:
-    """`weights` is (n_layers, H, T, T)."""
-    layers, heads = weights.shape[:2]
+    layers, heads = model.config.n_layers, model.config.n_heads
     if not (0 <= layer < layers and 0 <= head < heads):
         raise UserError(
             f"there is no head {layer}.{head}; blocks go from 0 to {layers - 1}, "
             f"heads from 0 to {heads - 1}"
         )
-    positions, name = _positions(tokenizer, ids), f"head {layer}.{head}"
-    matrix = weights[layer, head]  # (T, T)
-    tops = matrix.topk(min(FAVOURITES, len(ids)), dim=-1)
+    positions, name = position_names(tokenizer, ids[0]), f"head {layer}.{head}"
+    tap = f"blocks.{layer}.attention.weights"
+    matrix = record(model, ids, [tap])[tap][0, head]  # (T, T)
+    tops = matrix.topk(min(FAVOURITES, len(matrix)), dim=-1)
+    texts = [
+        [f"{positions[s].strip()} {w:.2f}" if w >= 0.005 else "" for s, w in zip(*row, strict=True)]
+        for row in zip(tops.indices.tolist(), tops.values.tolist(), strict=True)
+    ]
     favourites = Grid(
         f"Where {name} looks most",
         positions,
         ["1st", "2nd", "3rd"][: tops.values.size(1)],
         tops.values.tolist(),
-        texts=[
-            [
-                f"{positions[s].strip()} {w:.2f}" if w >= 0.005 else ""
-                for s, w in zip(*row, strict=True)
-            ]
-            for row in zip(tops.indices.tolist(), tops.values.tolist(), strict=True)
-        ],
+        texts=texts,
+        shown=list(range(len(positions)))[-LAST_QUERIES:],
         medium="terminal",
     )
     title = f"Attention of {name}: queries down, keys across"
@@ -180,12 +203,15 @@ def ask_patch(
         f"{'position' if len(changed) == 1 else 'positions'} {', '.join(map(str, changed))}.",
         "0: as in the corrupted run. 1: as in the clean run, so this place alone is sufficient.",
     ]
-    layers = [f"block {i}" for i in range(model.config.n_layers)]
-    positions = _positions(tokenizer, pair.corrupted)
+    layers = block_names(model.config)
+    positions = position_names(tokenizer, pair.corrupted)
     grids = []
     for site in sites:
         recovered = sweep(model, pair, site)  # (n_layers, T)
-        moved = (recovered.abs().amax(dim=0) >= SMALLEST_SHOWN).nonzero().flatten().tolist()
+        largest = recovered.abs().amax(dim=0)  # (T,)
+        most = largest.topk(min(MOST_MOVED, len(largest))).indices.tolist()
+        moved = sorted(t for t in most if largest[t] >= SMALLEST_SHOWN)
+        less = "that recover less" if len(moved) == MOST_MOVED else f"below {SMALLEST_SHOWN}"
         grids.append(
             Grid(
                 f"Recovered by {site}",
@@ -193,7 +219,7 @@ def ask_patch(
                 layers,
                 recovered.T.tolist(),
                 shown=moved,
-                note=f"{len(positions) - len(moved)} positions below {SMALLEST_SHOWN} not shown.",
+                note=f"{len(positions) - len(moved)} positions {less} not shown.",
             )
         )
     heads = [f"head {h}" for h in range(model.config.n_heads)]
@@ -216,23 +242,28 @@ def ask_ablate(
         parts: name -> (B, T) bool, the tokens over which to take the mean loss.
     """
     whole = token_losses(model, ids, targets)  # (B, T)
+    known = streams(model, ids)
     names, values = [], []
     for component, value in replacements(model, ids, kind, targets != IGNORED).items():
-        rise = token_losses(model, ids, targets, component, value) - whole  # (B, T)
+        rise = token_losses(model, ids, targets, component, value, known) - whole  # (B, T)
         names.append(str(component))
         values.append([float(rise[part].mean()) for part in parts.values()])
     lines = [
         f"Loss of the whole model on {k}: {float(whole[v].mean()):.3f} nats per token."
         for k, v in parts.items()
     ]
+    title = f"Rise of the loss, in nats per token, without a part ({kind} ablation)"
     grid = Grid(
-        f"Rise of the loss, in nats per token, without a part ({kind} ablation)",
+        title,
         names,
         list(parts),
         values,
+        shown=strongest(model.config, [row[0] for row in values]),
         note="A rise shows that the part is necessary here; none does not show that it is idle.",
     )
-    return Report("Ablation", lines, [grid])
+    per_block = torch.tensor([row[0] for row in values]).view(model.config.n_layers, -1)
+    maps = head_map(model.config, f"{title}: each head, on {next(iter(parts))}", per_block[:, :-2])
+    return Report("Ablation", lines, [grid, *maps])
 
 
 def song_targets(songs: Repeats) -> tuple[Tensor, dict[str, Tensor]]:

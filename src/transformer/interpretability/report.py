@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -87,26 +88,78 @@ class Report:
 
 
 def print_report(report: Report, console: Console) -> None:
-    """Tables whose cells are shaded by their size within the column."""
+    """Tables whose cells are shaded by their size within the column.
+
+    No line is wider than the console: a table that is gets no borders, and if it is still too
+    wide, its columns are folded into several tables, one below the other.
+    """
     console.print(Text(report.title, style="bold"))
     for line in [report.model, *report.lines] if report.model else report.lines:
         console.print(Text(line))
     for grid in report.grids:
         if grid.medium == "picture":
             continue
-        table = Table(pad_edge=False)
-        table.add_column("")
-        for column in grid.columns:
-            table.add_column(Text(column), justify="left" if grid.texts else "right")
-        strengths = grid.strengths()
-        for row in grid.visible_rows:
-            texts = (grid.text(row, column) for column in range(len(grid.columns)))
-            table.add_row(Text(grid.rows[row]), *map(_cell, texts, strengths[row]))
         console.print()
         console.print(Text(grid.title, style="italic"))
-        console.print(table)
+        for number, table in enumerate(_tables(grid, console.width)):
+            if number:
+                console.print()
+            console.print(table)
         if grid.note:
             console.print(Text(grid.note, style="dim"))
+
+
+def _tables(grid: Grid, width: int) -> list[Table]:
+    """The grid as one table, or as many as it takes."""
+    columns = list(range(len(grid.columns)))
+    label = max([cell_len(grid.rows[row]) for row in grid.visible_rows], default=0)
+    widths = [_needed(grid, column) for column in columns]
+    if label + sum(widths) + 3 * len(columns) + 2 <= width:  # with borders
+        table = Table(pad_edge=False)
+        table.add_column("", min_width=label)
+        return [_filled(table, grid, columns, widths)]
+    label = min(label, width // 2)
+    widths = [min(needed, width - label - 1) for needed in widths]
+    parts = next(
+        parts
+        for parts in (_folded(columns, count) for count in range(1, len(columns) + 1))
+        if all(label + sum(widths[c] + 1 for c in part) <= width for part in parts)
+    )
+    tables = []
+    for part in parts:
+        table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+        table.add_column("", width=label)
+        tables.append(_filled(table, grid, part, widths))
+    return tables
+
+
+def _needed(grid: Grid, column: int) -> int:
+    """Cells of a terminal that a column needs, its name broken into words."""
+    texts = [grid.text(row, column) for row in grid.visible_rows]
+    return max(map(cell_len, [*texts, *grid.columns[column].split(), ""]))
+
+
+def _folded(columns: list[int], count: int) -> list[list[int]]:
+    """Columns in groups of equal size, but the last.
+
+    >>> _folded([0, 1, 2, 3, 4], 2)
+    [[0, 1, 2], [3, 4]]
+    """
+    size = math.ceil(len(columns) / count)
+    return [columns[start : start + size] for start in range(0, len(columns), size)]
+
+
+def _filled(table: Table, grid: Grid, columns: list[int], widths: list[int]) -> Table:
+    justify: Literal["left", "right"] = "left" if grid.texts else "right"
+    for column in columns:
+        width = widths[column]
+        exact = width if table.box is None else None  # between borders, names have room
+        table.add_column(Text(grid.columns[column]), justify=justify, min_width=width, width=exact)
+    strengths = grid.strengths()
+    for row in grid.visible_rows:
+        cells = [_cell(grid.text(row, column), strengths[row, column]) for column in columns]
+        table.add_row(Text(grid.rows[row]), *cells)
+    return table
 
 
 def _cell(text: str, strength: float) -> Text:

@@ -11,6 +11,7 @@ singing the model writes right.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import torch
 
@@ -21,8 +22,8 @@ from transformer.generation import generate_steps
 from transformer.interpretability.induction import (
     NOT_REPEATED,
     Repeats,
-    attention_weights,
     best_head,
+    by_block,
     induction_scores,
 )
 from transformer.model import DecoderOnlyTransformer
@@ -97,8 +98,8 @@ def song_induction_score(
     if repeats is None:
         return None
     device = model.token_embedding.weight.device
-    weights = attention_weights(model, repeats.ids.to(device))
-    return best_head(induction_scores(weights, repeats)).score
+    scores = by_block(model, repeats.ids.to(device), partial(induction_scores, repeats=repeats))
+    return best_head(scores).score
 
 
 def sings(tokenizer: Tokenizer) -> bool:

@@ -6,7 +6,7 @@
 | `fast_paths.py` | What has a faster twin, and when is it taken? |
 | `processes.py` | Which other processes train the same model? |
 | `memory.py` | Does it fit? |
-| `shapes.py` | What tensors does a module have? |
+| `shapes.py` | How is a module built that is only looked at, or gets its values from a file? |
 | `files.py` | How is a file written so that nobody ever finds half of it? |
 | `saved_values.py` | How is a value read back that may be damaged or missing? |
 | `interruptions.py` | What happens on Ctrl-C, on a closed terminal, when memory runs out? |

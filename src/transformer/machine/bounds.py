@@ -50,8 +50,9 @@ def check_bounds(config: Any) -> None:
             raise UserError(f"{flag(name)} must be one of {choices}, but is {value!r}")
         for part in (hint, *get_args(hint)):  # Annotated[int, AtLeast(1)], perhaps in "… | None"
             for least in getattr(part, "__metadata__", ()):
-                if value is not None and value < least.value:
-                    raise UserError(f"{flag(name)} must be at least {least.value}, but is {value}")
+                if value is None or not isinstance(least, AtLeast) or value >= least.value:
+                    continue
+                raise UserError(f"{flag(name)} must be at least {least.value}, but is {value}")
 
 
 def check_seed(seed: int) -> None:

@@ -1,4 +1,4 @@
-"""Which tensors a module has, without allocating any of them."""
+"""Modules whose tensors are only shapes, or memory that nobody has filled yet."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +18,20 @@ def shapes_only() -> Iterator[None]:
     torch.Size([100000000, 100000000])
     """
     with torch.device("meta"), _NothingIsFilled():
+        yield
+
+
+@contextmanager
+def unfilled() -> Iterator[None]:
+    """Parameters of modules built inside have memory, but what is in it is left to chance: for
+    those that get all their values from a file. Tables that a module computes are computed.
+
+    >>> with unfilled():
+    ...     layer = torch.nn.Linear(2, 3)
+    >>> layer.weight.shape, layer.weight.device.type
+    (torch.Size([3, 2]), 'cpu')
+    """
+    with _NothingIsFilled():
         yield
 
 

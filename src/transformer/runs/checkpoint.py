@@ -269,4 +269,4 @@ def _check_state(saved: Saved, step: int) -> None:
     saved.take("best_step", int | None, least=1)
     saved.take("best_loss", float | None, least=0, default=None)  # older ones do not have it
     saved.take("source_fingerprint", str)
-    saved.take("source_state", dict)
+    saved.take("source_state", dict | None)

@@ -71,18 +71,36 @@ def find(runs_dir: Path, name: str | None, resume: Path | None) -> tuple[RunFold
             if (path / "training_state.json").is_file():
                 path = path if path.name else path.resolve()
                 return RunFolder(path.parent), path
+            _check_is_no_model(path)
             if (path / "config.json").is_file():
                 return RunFolder(path), None
         raise UserError(f"--resume {resume}: no run and no checkpoint there")
     if name is not None:
         check_name(name)
+        _check_is_no_model(runs_dir / name)
         if not (runs_dir / name / "config.json").is_file():
             raise UserError(f"there is no run {name} in {runs_dir} to resume")
         return RunFolder(runs_dir / name), None
-    runs = sorted(runs_dir.glob("*/config.json"), key=_last_used)
+    configs = runs_dir.glob("*/config.json")
+    runs = sorted((path for path in configs if not _is_model(path.parent)), key=_last_used)
     if not runs:
+        for model in runs_dir.glob(f"*/{FILE_NAME}"):
+            _check_is_no_model(model.parent)
         raise UserError(f"--resume: there is no run in {runs_dir} yet")
     return RunFolder(runs[-1].parent), None
+
+
+def _is_model(path: Path) -> bool:
+    """Weights without a training: imported, or copied. (A run keeps its own in checkpoints.)"""
+    return (path.suffix == ".safetensors" and path.is_file()) or (path / FILE_NAME).is_file()
+
+
+def _check_is_no_model(path: Path) -> None:
+    if _is_model(path):
+        raise UserError(
+            f"{path} is a model without a training that could continue; start a new one from its "
+            f"weights: --from {path}"
+        )
 
 
 def find_group(runs_dir: Path, group: str) -> RunFolder | None:

@@ -16,7 +16,8 @@ tell.
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from transformer.data.tokenizer import Tokenizer, tokenizer_from_metadata
 from transformer.errors import UserError
 from transformer.ladder.build import build_model, parts_for
 from transformer.machine.files import written_whole
-from transformer.machine.shapes import shapes_only
+from transformer.machine.shapes import shapes_only, unfilled
 from transformer.model import DecoderOnlyTransformer
 
 FORMAT, VERSION = "transformer", "1"
@@ -137,19 +138,12 @@ def read_model_file(path: Path) -> LoadedModel:
 
 def read_model(path: Path) -> tuple[DecoderOnlyTransformer, dict[str, str]]:
     """The model alone, read with the same care, and the file's metadata as it is."""
-    if not path.is_file():
-        raise UserError(f"there is no model file at {path}")
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            metadata = file.metadata() or {}
-            config = _read_config(path, metadata)
-            dtype = _check_tensors(path, file, config)
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, RecursionError) as error:
-        raise UserError(
-            f"{path} is not a readable safetensors file ({error}); "
-            "it may be cut short: copy or download it again"
-        ) from error
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
+        config = _read_config(path, metadata)
+        dtype = _check_tensors(path, file, config)
+        names = list(file.keys())
+    weights = {name: _read_tensor(path, name) for name in names}
     written = metadata.get("sha256")
     if written is not None and written != tensors_hash(weights):
         raise UserError(
@@ -159,20 +153,44 @@ def read_model(path: Path) -> tuple[DecoderOnlyTransformer, dict[str, str]]:
     broken = [name for name, tensor in weights.items() if not _is_finite(tensor)]
     if broken:
         raise UserError(f"{path}: {broken[0]} holds values that are not finite numbers")
-    model = _build(config, dtype)
-    model.load_state_dict(weights)
+    with unfilled():
+        model = build_model(config).to(dtype)
+    model.load_state_dict(weights, assign=True)  # not copied again
     return model.eval(), metadata
+
+
+def _read_tensor(path: Path, name: str) -> Tensor:
+    """A copy, for what `safe_open` gives is the file itself: it would change with the file. Opened
+    for each tensor, because all that was read of an open file takes memory."""
+    with _opened(path) as file:
+        tensor: Tensor = file.get_tensor(name).clone()
+        return tensor
+
+
+def read_header(path: Path) -> tuple[ModelConfig, dict[str, str]]:
+    """What a model file says of itself, without its weights."""
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
+        return _read_config(path, metadata), metadata
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    if not path.is_file():
+        raise UserError(f"there is no model file at {path}")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            yield file
+    except (SafetensorError, RecursionError) as error:
+        raise UserError(
+            f"{path} is not a readable safetensors file ({error}); "
+            "it may be cut short: copy or download it again"
+        ) from error
 
 
 def _is_finite(tensor: Tensor) -> bool:
     low, high = tensor.aminmax()  # NaN if any value is: one pass, no second tensor
     return math.isfinite(low) and math.isfinite(high)
-
-
-def _build(config: ModelConfig, dtype: torch.dtype) -> DecoderOnlyTransformer:
-    """A model to load weights into; the caller's random numbers stay as they are."""
-    with torch.random.fork_rng(devices=[]):
-        return build_model(config).to(dtype)
 
 
 def _read_config(path: Path, metadata: dict[str, str]) -> ModelConfig:

@@ -4,6 +4,7 @@
       config.json            everything needed to repeat or resume the run
       tokenizer.json         the tokenizer, so that a resumed run need not train it again
       metrics.jsonl          a line per step and per evaluation
+      before_after.json      with --from: what was learned, and what was forgotten
       curves.png  samples.md
       checkpoint-00001000/   see checkpoint.py
       latest  best           each names a checkpoint folder
@@ -49,6 +50,10 @@ class RunFolder:
     @property
     def metrics(self) -> Path:
         return self.path / "metrics.jsonl"
+
+    @property
+    def before_after(self) -> Path:
+        return self.path / "before_after.json"
 
     @property
     def curves(self) -> Path:

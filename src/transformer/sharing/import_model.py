@@ -23,7 +23,7 @@ from transformer.machine.files import whole_folder
 from transformer.runs.model_file import FILE_NAME, check_sizes, save_weights, tensor_shapes
 from transformer.sharing.families.family import Family
 from transformer.sharing.families.known import read_family
-from transformer.sharing.published import CONFIG, Tensors, opened_tensors
+from transformer.sharing.published import CONFIG, Tensors
 
 TOKENIZER, ORIGIN = "tokenizer.json", "imported.json"
 LONGEST = 2048  # positions, unless more are asked for
@@ -70,13 +70,13 @@ def import_model(
         )
     length = _context(theirs.max_seq_len, seq_length)
     config = replace(theirs, vocab_size=tokenizer.vocab_size, max_seq_len=length)
-    with opened_tensors(folder, family.prefix) as tensors:
-        check_tensors(family, theirs, tensors, folder)
-        weights = {name: cut(name, t, config) for name, t in family.gathered(theirs, tensors.read)}
-        with whole_folder(output) as unfinished:
-            save_weights(unfinished / FILE_NAME, config, weights, tokenizer, 0)
-            origin = {"imported": source or str(folder), "config": saved.values}
-            (unfinished / ORIGIN).write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
+    tensors = Tensors(folder, family.prefix)
+    check_tensors(family, theirs, tensors, folder)
+    weights = {name: cut(name, t, config) for name, t in family.gathered(theirs, tensors.read)}
+    with whole_folder(output) as unfinished:
+        save_weights(unfinished / FILE_NAME, config, weights, tokenizer, 0)
+        origin = {"imported": source or str(folder), "config": saved.values}
+        (unfinished / ORIGIN).write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
     parameters = sum(tensor.numel() for tensor in weights.values())
     return Imported(config, family.architecture, parameters, theirs.vocab_size - config.vocab_size)
 

@@ -10,8 +10,8 @@ Tensors are read one at a time, so that a model is never held twice. A pickle
 
 import json
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,24 @@ DTYPES = ("F32", "F16", "BF16")
 
 
 class Tensors:
-    """The tensors of a folder, by name."""
+    """The tensors of a folder, by name; where names lack `prefix`, they are found with it.
 
-    def __init__(self, places: Mapping[str, tuple[Any, str]], where: Path) -> None:
-        self._places = places  # name -> the open file that has it, and its name there
-        self._where = where
+    Raises:
+        UserError: there are no weights in safetensors, or they cannot be read.
+    """
+
+    def __init__(self, folder: Path, prefix: str) -> None:
+        self._folder = folder
+        self._places: dict[str, tuple[Path, str]] = {}  # name -> file, and the name in it
+        self._headers: dict[str, tuple[str, list[int]]] = {}  # name -> type and shape
+        for path in _shards(folder):
+            with self._opened(path) as file:
+                for there in file.keys():  # noqa: SIM118
+                    whole = there.startswith((prefix, "lm_head."))
+                    name = there if whole else prefix + there
+                    header = file.get_slice(there)
+                    self._places[name] = path, there
+                    self._headers[name] = header.get_dtype(), header.get_shape()
 
     @property
     def names(self) -> set[str]:
@@ -43,49 +56,36 @@ class Tensors:
         Raises:
             UserError: there is no such tensor, or it is of a type that is not read.
         """
-        if name not in self._places:
-            raise UserError(f"{self._where} lacks the tensor {name}")
-        file, there = self._places[name]
-        tensor = file.get_slice(there)
-        dtype = tensor.get_dtype()
+        if name not in self._headers:
+            raise UserError(f"{self._folder} lacks the tensor {name}")
+        dtype, shape = self._headers[name]
         if dtype not in DTYPES:
-            raise UserError(f"{self._where}: {name} is of type {dtype}, not {' or '.join(DTYPES)}")
-        shape: list[int] = tensor.get_shape()
+            raise UserError(f"{self._folder}: {name} is of type {dtype}, not {' or '.join(DTYPES)}")
         return shape
 
     def read(self, name: str) -> Tensor:
         """In float32, which holds every number of the smaller types.
 
+        The file is closed again: while it is open, all that was read of it takes memory.
+
         Raises:
             UserError: not all of its values are finite.
         """
-        file, there = self._places[name]
-        tensor: Tensor = file.get_tensor(there).to(torch.float32)
+        path, there = self._places[name]
+        with self._opened(path) as file:
+            tensor: Tensor = file.get_tensor(there).to(torch.float32, copy=True)
         if tensor.numel() and not all(map(math.isfinite, tensor.aminmax())):
-            raise UserError(f"{self._where}: {name} holds values that are not finite numbers")
+            raise UserError(f"{self._folder}: {name} holds values that are not finite numbers")
         return tensor
 
-
-@contextmanager
-def opened_tensors(folder: Path, prefix: str) -> Iterator[Tensors]:
-    """All tensors of a folder; where names lack the prefix, they are found with it.
-
-    Raises:
-        UserError: there are no weights in safetensors, or they cannot be read.
-    """
-    with ExitStack() as stack:
+    @contextmanager
+    def _opened(self, path: Path) -> Iterator[Any]:
         try:
-            paths = _shards(folder)
-            files = [stack.enter_context(safe_open(path, "pt")) for path in paths]
-            places = {name: (file, name) for file in files for name in file.keys()}  # noqa: SIM118
-            whole = (prefix, "lm_head.")
-            yield Tensors(
-                {n if n.startswith(whole) else prefix + n: place for n, place in places.items()},
-                folder,
-            )
+            with safe_open(path, "pt") as file:
+                yield file
         except (SafetensorError, OSError) as error:
             raise UserError(
-                f"{folder} holds no safetensors that can be read ({error}); it may be cut short: "
+                f"{path} is no safetensors file that can be read ({error}); it may be cut short: "
                 "copy or download it again"
             ) from error
 

@@ -9,6 +9,8 @@
 | `new_run.py` | How does a new run begin so that nothing of an older one is lost too early? |
 | `memory.py` | Can this training fit into memory at all? |
 | `data_sources.py` | Which data set do the flags mean? |
+| `fine_tuning.py` | What does a run take over from the model that it begins with? |
+| `forgetting.py` | What has fine-tuning taught, and what was forgotten for it? |
 | `trainer.py` | What happens from step to step? |
 | `optimizer.py` | How do gradients move the weights? |
 | `scheduler.py` | How large is the learning rate at each step? |

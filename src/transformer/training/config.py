@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
+import tyro
+
 from transformer.config import ModelConfig, Variant
 from transformer.data.fineweb.config import FineWebConfig
 from transformer.errors import UserError
@@ -66,7 +68,9 @@ class ModelFlags:
     d_ff: Positive = 1024
     """Width of the feed-forward layer."""
     seq_length: AtLeastTwo = 128
-    """Tokens per training sequence; also the context of the model."""
+    """Tokens per training sequence; also the context of a new model."""
+    max_seq_len: tyro.conf.Suppress[tyro.conf.Fixed[int | None]] = None
+    """The context that a model had before this training (--from); it never shrinks."""
     dropout: float = 0.1
     """Share of activations set to zero in training."""
 
@@ -205,7 +209,8 @@ class TrainingConfig(
         Raises:
             UserError: two of its numbers do not fit together.
         """
-        sizes = (self.d_model, self.n_heads, self.n_layers, self.d_ff, self.seq_length)
+        context = max(self.seq_length, self.max_seq_len or 0)
+        sizes = (self.d_model, self.n_heads, self.n_layers, self.d_ff, context)
         variant = self.group(Variant)
         return ModelConfig(vocab_size, *sizes, dropout=self.dropout, variant=variant)
 

@@ -4,18 +4,21 @@ The line is read twice. The first time tells which run or preset is meant; the s
 its values as the defaults, so that every flag that is given wins.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
 from transformer.data.bpe import count_ids
+from transformer.data.tokenizer import load_tokenizer
 from transformer.errors import UserError
 from transformer.machine.bounds import flag
 from transformer.machine.processes import SINGLE, Processes
 from transformer.machine.saved_values import read_saved
-from transformer.runs.find import find, find_group
+from transformer.runs.find import find, find_group, find_model_file
+from transformer.runs.model_file import read_header
 from transformer.runs.run_folder import RunFolder
 from transformer.terminal.command_line import parse_flags
 from transformer.training.config import (
@@ -31,6 +34,7 @@ from transformer.training.config import (
     on_rung,
     preset,
 )
+from transformer.training.fine_tuning import checked, fine_tuned
 
 MAY_CHANGE = {
     *("device", "mps", "workers", "cache_dir", "hub_endpoint", "max_cached_shards", "text"),
@@ -45,6 +49,7 @@ Examples:
   uv run python commands/train.py --dataset toy
   uv run python commands/train.py --dataset text --text notes/ --tokenizer bpe:2000
   uv run python commands/train.py --quick --name small --batch-size 4 --accumulation-steps 32
+  uv run python commands/train.py --from runs/toy-1 --dataset text --text notes/
   uv run python commands/train.py --resume runs/small --epochs 20"""
 
 
@@ -58,11 +63,31 @@ class RunFlags:
     """Where runs are kept."""
     resume: tuple[Path, ...] | None = None
     """Continue a run or a checkpoint; without a path the run of --name, else the newest run."""
+    from_model: Annotated[Path | None, tyro.conf.arg(name="from", metavar="MODEL")] = None
+    """Begin with the weights, variant, sizes and tokenizer of a run or an imported model (a run
+    folder, a checkpoint folder or a .safetensors file)."""
     overwrite: bool = False
     """Replace a run of the same name."""
     new_schedule: bool = False
     """When resuming with more --epochs or --steps: spread the learning rate over all of them
     instead of keeping it at its lowest value."""
+
+    def model_file(self) -> Path | None:
+        """The file that --from means.
+
+        Raises:
+            UserError: there is none, or this run would replace it.
+        """
+        if self.from_model is None:
+            return None
+        file = find_model_file(self.from_model, self.runs_dir)
+        replaced = self.name is not None and (self.runs_dir / self.name).resolve()
+        if replaced and file.resolve().is_relative_to(replaced):
+            raise UserError(
+                f"--from {self.from_model} is in the run {self.name} that this one would replace; "
+                "choose another --name"
+            )
+        return file
 
 
 @dataclass(frozen=True)
@@ -114,20 +139,27 @@ def parse(
     that torchrun has started again continue the run that they were training."""
     first = _read(args, TrainingConfig())
     check_run_flags(first.run)
-    folder, checkpoint, defaults = None, None, _defaults(args, first.config)
+    folder, checkpoint = None, None
     if processes.restarts:
         folder = find_group(first.run.runs_dir, processes.group)
     if folder is None and first.run.resume is not None:
         path = first.run.resume[0] if first.run.resume else None
         folder, checkpoint = find(first.run.runs_dir, first.run.name, path)
+    model = None
     if folder is not None:
         defaults = saved_config(folder)
+    else:
+        model = first.run.model_file()
+        defaults = _defaults(args, first.config, model)
     markers = (tyro.conf.OmitArgPrefixes,)
     flags = parse_flags(
         Flags, args=args, config=markers, default=Flags.of(defaults), epilogue=epilogue()
     )
     if folder is not None:
         check_resumable(defaults, flags.config)
+    elif model is not None:
+        config = checked(defaults, flags.config, load_tokenizer(model))
+        flags = replace(Flags.of(config), run=replace(flags.run, from_model=model))
     return flags, folder, checkpoint
 
 
@@ -138,12 +170,15 @@ def _read(args: list[str], defaults: TrainingConfig) -> Flags:
     return parse_flags(Flags, args=asked, config=markers, default=Flags.of(defaults))
 
 
-def _defaults(args: list[str], wanted: TrainingConfig) -> TrainingConfig:
-    """Those of the preset, climbed to the rung (which depends on the size of the vocabulary)."""
+def _defaults(args: list[str], wanted: TrainingConfig, model: Path | None) -> TrainingConfig:
+    """Those of the preset, climbed to the rung (which depends on the size of the vocabulary), and
+    what they become for a training that begins with a model."""
     base = preset(wanted)
-    if wanted.rung == "classic":
-        return base
-    return on_rung(base, wanted.rung, count_ids(_read(args, base).config.tokenizer))
+    shape = None if model is None else read_header(model)[0]
+    if wanted.rung != "classic":
+        ids = shape.vocab_size if shape else count_ids(_read(args, base).config.tokenizer)
+        base = on_rung(base, wanted.rung, ids)
+    return base if shape is None else fine_tuned(base, shape)
 
 
 def epilogue() -> str:
@@ -174,6 +209,10 @@ def check_run_flags(run: RunFlags) -> None:
         raise UserError("--new-schedule goes with --resume: a new run has a new schedule anyway")
     if run.resume is None:
         return
+    if run.from_model is not None:
+        raise UserError(
+            "--resume continues a run, --from begins a new one with a model's weights: give one"
+        )
     if run.overwrite:
         raise UserError("--resume continues a run, --overwrite replaces it: give one of them")
     if len(run.resume) > 1:

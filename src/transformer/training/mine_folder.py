@@ -131,8 +131,8 @@ def _check_use(mine: Mine, config: TrainingConfig, processes: int) -> None:
     folder = config.mine
     if (mine.parts != CLASSIC or mine.has("model")) and not config.group(Variant).is_classic:
         raise UserError(
-            f"--mine {folder}: your parts are those of the classic model; leave out --rung and the "
-            "flags of the ladder, or these files"
+            f"--mine {folder}: your parts are those of the classic model, and this one is another; "
+            "leave out --rung, --from and the flags of the ladder, or these files"
         )
     if mine.has("adamw") and config.optimizer != "adamw":
         raise UserError(f"--optimizer {config.optimizer} and {folder}/adamw.py: leave out one")

@@ -24,7 +24,10 @@ from transformer.machine.saved_values import read_saved
 from transformer.runs.checkpoint import Checkpoints
 from transformer.runs.run_folder import RunFolder, check_name, write_json
 
-FILES = r"config\.json|tokenizer\.json|metrics\.jsonl|curves\.png|samples\.md|latest|best|\.lock"
+FILES = (
+    r"config\.json|tokenizer\.json|metrics\.jsonl|before_after\.json|curves\.png|samples\.md"
+    r"|latest|best|\.lock"
+)
 IN_CHECKPOINT = r"model\.safetensors|training_state\.(safetensors|json)"
 TEMPORARY = r"(\.[\w-]+)*\.(tmp|part)"
 NEW_TOKENIZER = rf"\.?\.tokenizer\.json\.new({TEMPORARY})?"

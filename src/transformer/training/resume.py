@@ -14,6 +14,7 @@ from transformer.runs.checkpoint import Checkpoints, checkpoint_step
 from transformer.runs.run_folder import write_json
 from transformer.training import new_run
 from transformer.training.config import config_to_json
+from transformer.training.forgetting import describe_before, measure_before
 from transformer.training.start import Run
 from transformer.training.trainer import Trainer
 
@@ -27,7 +28,13 @@ def begin(run: Run, trainer: Trainer) -> list[str]:
     notes = list(run.notes)
     if run.is_resumed:
         notes = [*load_checkpoint(trainer, run.checkpoint), *check_left_to_train(trainer), *notes]
+    elif run.origin is not None:
+        trainer.origin = measure_before(trainer, run.origin)
+        V = trainer.model.config.vocab_size
+        notes.append(describe_before(trainer.origin, run.config.dataset, V))
     run.processes.wait()  # all are ready: only now the folder becomes this run's
+    if run.processes.is_main and trainer.step < trainer.plan.total_steps:
+        run.folder.before_after.unlink(missing_ok=True)  # of an earlier end
     if run.processes.is_main and run.is_resumed:
         write_json(run.folder.config, description(trainer))
     elif run.processes.is_main:
@@ -47,6 +54,7 @@ def description(trainer: Trainer) -> dict[str, Any]:
         "tokenizer": {"name": source.tokenizer.name, "fingerprint": source.tokenizer.fingerprint},
         "versions": {"torch": torch.__version__},
         "yours": trainer.mine.hashes,
+        **({"from": trainer.origin.to_json()} if trainer.origin is not None else {}),
         "threads": torch.get_num_threads(),
         "group": trainer.processes.group,
     }

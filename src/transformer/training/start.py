@@ -14,17 +14,21 @@ import torch
 from torch import nn
 
 from transformer.data.batch import BatchSource
+from transformer.data.tokenizer import load_tokenizer
 from transformer.errors import UserError
 from transformer.loss import LossModule
 from transformer.machine.device import Machine, choose_machine
 from transformer.machine.processes import SINGLE, Processes, from_environment, joined
 from transformer.machine.saved_values import read_saved
 from transformer.model import DecoderOnlyTransformer
+from transformer.runs.checkpoint import Checkpoints
+from transformer.runs.model_file import read_model_file
 from transformer.runs.run_folder import RunFolder
 from transformer.terminal.progress import Reporter
 from transformer.training import new_run
 from transformer.training.config import TrainingConfig
 from transformer.training.data_sources import open_source
+from transformer.training.fine_tuning import Origin, read_origin, saved_origin
 from transformer.training.flags import Flags, parse
 from transformer.training.memory import check_training
 from transformer.training.mine import NOTHING, Mine
@@ -49,11 +53,20 @@ class Run:
     notes: tuple[str, ...] = ()
     mine: Mine = NOTHING
     """The learner's own parts."""
+    origin: Origin | None = None
+    """The model that it began with (--from)."""
     reporter: Reporter = field(default_factory=Reporter)
 
     @property
     def device(self) -> torch.device:
         return self.machine.torch_device(self.processes.local_rank)
+
+    @property
+    def begins_with(self) -> Path | None:
+        """The file whose weights the model gets; a run that has a checkpoint needs none."""
+        if self.origin is None or (Checkpoints(self.folder.path).steps() and self.is_resumed):
+            return None
+        return self.origin.path
 
     def open_data(self) -> BatchSource:
         """The data set and its tokenizer. Of the run's folder only the tokenizer is written: in a
@@ -72,6 +85,8 @@ class Run:
         check_training(config, self.device, processes=world_size)
         tokenizer_file = self.folder.tokenizer if self.is_resumed else self.folder.new_tokenizer
         with self.processes.main_first():
+            if self.origin is not None and not tokenizer_file.exists():
+                load_tokenizer(self.origin.path).save(tokenizer_file)
             source = open_source(config, tokenizer_file, self.reporter.notice)
         check_training(config, self.device, source.tokenizer.vocab_size, world_size)
         return source
@@ -116,10 +131,13 @@ def opened_run(args: list[str]) -> Iterator[Run]:
         joined(processes, machine.torch_device(processes.local_rank)),
         opened_folder(flags, resumed, processes) as folder,
     ):
-        mine = load_mine(config, processes.world_size)
+        mine, origin = load_mine(config, processes.world_size), None
         if resumed is not None:
             saved = read_saved(resumed.config).take("yours", dict, default={})
             check_same_files(mine, saved, config.mine)
+            origin = saved_origin(resumed.config)
+        elif flags.run.from_model is not None:
+            origin = read_origin(flags.run.from_model)
         yield Run(
             config,
             machine,
@@ -130,6 +148,7 @@ def opened_run(args: list[str]) -> Iterator[Run]:
             new_schedule=flags.run.new_schedule,
             notes=notes,
             mine=mine,
+            origin=origin,
             reporter=Reporter(speaks=processes.is_main),
         )
 
@@ -186,8 +205,14 @@ def make_plan(
 
 
 def initial_model(
-    config: TrainingConfig, vocab_size: int, mine: Mine = NOTHING
+    config: TrainingConfig,
+    vocab_size: int,
+    mine: Mine = NOTHING,
+    begins_with: Path | None = None,
 ) -> DecoderOnlyTransformer:
-    """A fresh model; the same seed gives the same weights."""
+    """A fresh model; the same seed gives the same weights. Or one with the weights of a file."""
     torch.manual_seed(config.seed)
-    return mine.model(config.model(vocab_size))
+    model = mine.model(config.model(vocab_size))
+    if begins_with is not None:
+        model.load_state_dict(read_model_file(begins_with).model.state_dict())
+    return model

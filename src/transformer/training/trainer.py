@@ -65,7 +65,7 @@ class Trainer:
         self.optimizer, self.schedule = optimizer, schedule
         self.folder, self.processes, self.reporter = run.folder, run.processes, run.reporter
         self.device = next(model.parameters()).device
-        self.mine = run.mine
+        self.mine, self.origin = run.mine, run.origin
         self.accumulator = self.mine.accumulator(
             loss_module,
             optimizer,
@@ -118,6 +118,8 @@ class Trainer:
         self.reporter.begin(self.step, self.plan.total_steps)
         self.history = History(read_metrics(self.folder.metrics))
         self.history.trust(*self.best)
+        if self.origin is not None and self.step == 0:
+            self._save()  # the weights that it begins with: from now on the model is not needed
         with (
             StopRequest(speaks=is_main) as stop,
             self.reporter,

@@ -2,7 +2,7 @@
 // (src/transformer/data/hf_tokenizer.py), for files of one kind: byte pairs over bytes. Each step
 // of such a file that is not known here is refused by name.
 //
-//   text ─▶ added tokens ─▶ pre-tokenizer: pieces ─▶ bytes ─▶ merges, in the order of their list
+//   text ─▶ added tokens ─▶ NFC or nothing ─▶ pre-tokenizer: pieces ─▶ bytes ─▶ merges, in the order of their list
 "use strict";
 Page.shared((Page) => {
   const { refuse, quoteValue, isCount } = Page;
@@ -31,15 +31,15 @@ Page.shared((Page) => {
   const SEPARATOR = "\u0100"; // is no byte
 
   class HfTokenizer extends Page.Tokenizer {
-    /** table: byte string -> id; added: [{id, content, special}]; splits: functions text -> pieces. */
-    constructor({ name, table, merges, added, splits, wholeFirst, endOfText, startOfText }) {
+    /** table: byte string -> id; added: [{id, content, special, normalized}]; splits: functions
+     *  text -> pieces; form: of String.normalize, null for none. */
+    constructor({ name, table, merges, added, splits, form, wholeFirst, endOfText, startOfText }) {
       super(tokensById(table, added), endOfText, name);
       this.addedIds = new Map(added.map(({ id, content }) => [id, content]));
       Object.assign(this, { startOfText, splits, wholeFirst, ranks: table, mergeRanks: merges });
-      const inText = added.filter(({ special }) => !special); // special ones never appear from text
-      this.addedInText = new Map(inText.map(({ id, content }) => [content, id]));
-      const longestFirst = inText.map(({ content }) => content).sort((a, b) => b.length - a.length);
-      this.addedPattern = inText.length ? new RegExp(`(${longestFirst.map(escaped).join("|")})`, "u") : null;
+      this.normalize = (text) => (form ? text.normalize(form) : text);
+      this.addedBefore = finder(added.filter(({ normalized }) => !normalized), (text) => text);
+      this.addedAfter = finder(added.filter(({ normalized }) => normalized), this.normalize);
     }
 
     encode(text) {
@@ -52,10 +52,11 @@ Page.shared((Page) => {
       return whole !== undefined ? [whole] : this.merge(bytes).at(-1).parts.map((part) => this.ranks.get(part));
     }
 
-    /** Where the text holds tokens that were added to the table: they stand for themselves. */
+    /** Where the text holds tokens that were added to the table, [{text, id}]: they stand for
+     *  themselves. Some are looked for as they are, the others after the text is normalized. */
     sections(text) {
-      if (!this.addedPattern) return [{ text }];
-      return text.split(this.addedPattern).filter(Boolean).map((part) => ({ id: this.addedInText.get(part), text: part }));
+      return this.addedBefore(text).flatMap((section) => (
+        section.id === undefined ? this.addedAfter(this.normalize(section.text)) : [section]));
     }
 
     split(text) {
@@ -83,9 +84,10 @@ Page.shared((Page) => {
     /** From the "tokenizer" field of a model file. */
     static fromMetadata({ name, tokenizer: text, end_of_text: endOfText, start_of_text: startOfText }) {
       const file = readFile(text), added = readAdded(file.added_tokens ?? []);
-      if (file.normalizer) refuse(`The tokenizer normalizes text (${kindOf(file.normalizer)}) before it cuts it; this page does not.`);
+      const form = file.normalizer?.type ?? null;
+      if (form !== null && form !== "NFC") refuse(`The tokenizer normalizes text in a way this page does not know: ${quoteValue(form)}.`);
       const splits = readSplits(file.pre_tokenizer), { table, merges, wholeFirst } = readModel(file.model);
-      const made = new HfTokenizer({ name: String(name), table, merges, added, splits, wholeFirst, endOfText, startOfText });
+      const made = new HfTokenizer({ name: String(name), table, merges, added, splits, form, wholeFirst, endOfText, startOfText });
       for (const id of [endOfText, startOfText]) {
         if (!isCount(id) || id >= made.vocabSize) refuse(`The tokenizer begins or ends a text with the id ${quoteValue(id)}, which is not in its table.`);
       }
@@ -108,13 +110,31 @@ Page.shared((Page) => {
 
   function readAdded(list) {
     if (!Array.isArray(list)) refuse("The tokenizer's added tokens are not a list.");
-    return list.map(({ id, content, special, lstrip, rstrip, single_word: single }) => {
+    return list.map(({ id, content, special, normalized, lstrip, rstrip, single_word: single }) => {
       if (!isCount(id) || id >= Page.largestVocabulary || typeof content !== "string" || !content) {
         refuse(`The tokenizer has an impossible added token: ${quoteValue({ id, content })}.`);
       }
       if (!special && (lstrip || rstrip || single)) refuse(`The tokenizer's added token ${quoteValue(content)} takes white space or words with it; this page does not know how.`);
-      return { id, content, special: Boolean(special) };
+      return { id, content, special: Boolean(special), normalized: Boolean(normalized) };
     });
+  }
+
+  /** A function that cuts a text at these added tokens. Special ones never appear from text. */
+  function finder(added, normalize) {
+    const tokens = new Map(added.map(({ id, content, special }) => [normalize(content), special ? undefined : id]));
+    const longestFirst = [...tokens.keys()].sort((a, b) => b.length - a.length);
+    const pattern = tokens.size ? new RegExp(longestFirst.map(escaped).join("|"), "gu") : /(?!)/g;
+    return (text) => {
+      const sections = [];
+      let from = 0;
+      for (const { 0: found, index } of text.matchAll(pattern)) {
+        const id = tokens.get(found);
+        if (id === undefined) continue;
+        sections.push({ text: text.slice(from, index) }, { text: found, id });
+        from = index + found.length;
+      }
+      return [...sections, { text: text.slice(from) }].filter((section) => section.text);
+    };
   }
 
   /** Steps of a pre-tokenizer -> functions from a text to its pieces; the last step is ByteLevel. */

@@ -33,6 +33,7 @@
     function start(next = question) {
       stop();
       question = next;
+      if (row && !row.hidden) readout(box, "Computing: 0 % …");
       job = state.engine.ask(task, question, { turns, lasting,
         progress: (partial) => show(partial, next),
         done: (answer) => { finish(); draw(answer, next); },

@@ -66,7 +66,7 @@
 
   function showNeurons(state, top) {
     const activations = activationsOf(state), F = activations.length;
-    const columns = Math.min(F, 32), rows = Math.ceil(F / columns);
+    const columns = Math.min(F, F > 1024 ? 64 : 32), rows = Math.ceil(F / columns);
     const values = new Float32Array(rows * columns).fill(NaN);
     values.set(activations);
     const pick = (neuron) => { local.neuron = neuron; show(state); };

@@ -40,6 +40,7 @@
       Object.assign(figure, { head: null, measured: null, tokens: null, weights: null });
       figure.ablated.clear();
       for (const ask of Object.values(figure.ask)) ask.stop();
+      figure.onSong?.(); // there is none yet
       if (figure.seen) measure();
     } else if (change === "resize" || change === "theme") {
       if (figure.measured) drawScores();
@@ -105,10 +106,9 @@
     const tokens = Page.tokenizeSong(story(), tokenizer, model.config.max_seq_len);
     if (!tokens) return void explainShort(model.config.max_seq_len);
     Object.assign(figure, { tokens, weights: null, intact: null });
-    figure.ask.song.offer({ tokens });
-    if (figure.weights) return;
     figure.ablateBox.classList.add("waiting");
     readout(figure.ablateBox, "The song above has not been read yet.");
+    figure.ask.song.offer({ tokens });
     figure.onSong?.();
   }
 
@@ -119,7 +119,6 @@
     if (!(tokens.first[figure.query] >= 0)) figure.query = tokens.first.findIndex((earlier) => earlier >= 0);
     drawSong();
     ablate(null);
-    figure.onSong?.();
   }
 
   /** The story as chips, shaded by where the selected head looks from the chosen token. */

@@ -15,11 +15,10 @@
     Page.button(row, { label: "Patch every block and position", onClick: start });
     Page.button(row, { label: "Cancel", onClick: () => { if (cancel()) describe("Cancelled."); } });
     readout(figure.box, "Waiting for the songs …");
-    Page.inside.onSong = prepare; // another song was chosen
+    Page.inside.onSong = prepare;
   }
 
   function render(state, change) {
-    if (change === "model") Object.assign(figure, { pair: null, differences: null, values: null, job: void cancel() });
     if ((change === "resize" || change === "theme") && figure.values) draw(figure.said);
   }
 
@@ -31,14 +30,15 @@
     return Boolean(job);
   }
 
-  /** The two prompts. A small model answers both at once, a large one when it is asked to patch. */
+  /** Another model or song: the two prompts. A small model answers both at once, a large one when it is asked to patch. */
   function prepare() {
     cancel();
+    Object.assign(figure, { pair: null, differences: null, values: null });
     const { tokens } = Page.inside;
-    if (!tokens) return;
+    if (!tokens) return void readout(figure.box, "Waiting for the songs …");
     const copied = tokens.first.filter((earlier) => earlier >= 0).length;
     figure.slider.limit(copied);
-    Object.assign(figure, { pair: Page.songPair(tokens, Math.min(figure.at, copied) - 1, 3), differences: null, values: null });
+    figure.pair = Page.songPair(tokens, Math.min(figure.at, copied) - 1, 3);
     drawPrompts();
     draw();
     if (figure.state.engine.isLocal) answer(() => {});
@@ -54,9 +54,10 @@
   }
 
   function ask(task, question, options, done) {
-    figure.job = figure.state.engine.ask(task, question, { lasting: true, ...options,
+    const job = figure.state.engine.ask(task, question, { lasting: true, ...options,
       done: (found) => { figure.job = null; done(found); },
       failed: (error) => { figure.job = null; readout(figure.box, error.message); } });
+    if (job) figure.job = job; // null: the answer has been given
   }
 
   /** The song of both prompts, from the syllable that differs to the last. */

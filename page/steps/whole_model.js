@@ -72,7 +72,7 @@
     }
     const total = counts.reduce((a, b) => a + b), items = parts.map(([label, hue], i) =>
       ({ label, hue, value: counts[i], text: counts[i].toLocaleString("en-US") }));
-    Page.bars(slots.parts, { label: "Parameters by part", items: items.filter(({ value }, i) => i < 4 || value > 0) });
+    Page.bars(slots.parts, { label: "Parameters by part", wide: true, items: items.filter(({ value }, i) => i < 4 || value > 0) });
     const { n_layers, n_heads, d_model, d_ff, vocab_size } = model.config;
     Page.readout(slots.parts, `${total.toLocaleString("en-US")} parameters: ${n_layers} blocks of ${n_heads} heads, D = ${d_model}, F = ${d_ff}, V = ${vocab_size.toLocaleString("en-US")}.`);
   }

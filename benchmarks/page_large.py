@@ -62,9 +62,9 @@ PRESS = """([slot, label, done]) => new Promise((ended) => {
 })"""
 BUTTONS = [
     ("the mask's effect", "mask", "Compare the logits", "exactly 0"),
-    ("the lens, all positions", "lens", "Read every layer", "embedding"),
+    ("the lens, all positions", "lens", "Read every layer", "→"),
     ("a song, read twice", "song", "Read the song", "most attention"),
-    ("patching, every place", "patching", "Patch every block and position", "Of the single"),
+    ("a tenth of patching", "patching", "Patch every block and position", r"[1-9]\d % done"),
 ]
 
 
@@ -100,7 +100,9 @@ def measure(page: Page, path: Path) -> None:
     print(f"longest blocking task until then: {longest(page):.0f} ms")
     words = ["frogs", "dog", "bird", "cat", "mouse", "fox", "owl"]
     edits = [page.evaluate(EDIT, PROMPT.replace("frog.", words[i])) for i in range(EDITS)]
-    for name, seconds in zip(("logits and attention", "figures"), zip(*edits), strict=True):
+    for name, seconds in zip(
+        ("logits and attention", "figures"), zip(*edits, strict=True), strict=True
+    ):
         print(f"from an edit of the last token to the {name}: median {median(seconds):.2f} s, "
               f"most {max(seconds):.2f} s")  # fmt: skip
     print(f"longest blocking task of {EDITS} edits: {longest(page):.0f} ms")

@@ -81,12 +81,13 @@ Page.shared((Page) => {
       return this.addedIds.has(id) ? Page.showText(this.addedIds.get(id)) : this.tokens[id] ? super.show(id) : `#${id}`;
     }
 
-    /** From the "tokenizer" field of a model file. */
-    static fromMetadata({ name, tokenizer: text, end_of_text: endOfText, start_of_text: startOfText }) {
+    /** From the "tokenizer" field of a model file; pauses between its long parts (turns.js). */
+    static *reading({ name, tokenizer: text, end_of_text: endOfText, start_of_text: startOfText }) {
       const file = readFile(text), added = readAdded(file.added_tokens ?? []);
+      yield;
       const form = file.normalizer?.type ?? null;
       if (form !== null && form !== "NFC") refuse(`The tokenizer normalizes text in a way this page does not know: ${quoteValue(form)}.`);
-      const splits = readSplits(file.pre_tokenizer), { table, merges, wholeFirst } = readModel(file.model);
+      const splits = readSplits(file.pre_tokenizer), { table, merges, wholeFirst } = yield* readModel(file.model);
       const made = new HfTokenizer({ name: String(name), table, merges, added, splits, form, wholeFirst, endOfText, startOfText });
       for (const id of [endOfText, startOfText]) {
         if (!isCount(id) || id >= made.vocabSize) refuse(`The tokenizer begins or ends a text with the id ${quoteValue(id)}, which is not in its table.`);
@@ -165,24 +166,27 @@ Page.shared((Page) => {
     return (text) => text.split(regex).filter(Boolean);
   }
 
-  function readModel(model) {
+  function* readModel(model) {
     if (model.type !== "BPE") refuse(`The tokenizer's model is ${kindOf(model)}; this page knows byte pairs (BPE).`);
     for (const field of ["byte_fallback", "continuing_subword_prefix", "end_of_word_suffix", "dropout"]) {
       if (model[field]) refuse(`The tokenizer's model has ${field} = ${quoteValue(model[field])}, which this page does not know.`);
     }
     const { vocab, merges } = model;
     if (typeof vocab !== "object" || vocab === null || !Array.isArray(merges)) refuse("The tokenizer's model has no table and list of merges.");
-    const table = readTable(Object.entries(vocab));
-    return { table, merges: readMerges(merges, table), wholeFirst: Boolean(model.ignore_merges) };
+    const bytesOf = new Map(Object.keys(vocab).map((key) => [key, spelled(key)]));
+    yield;
+    const table = readTable(Object.entries(vocab), bytesOf);
+    yield;
+    return { table, merges: yield* readMerges(merges, bytesOf), wholeFirst: Boolean(model.ignore_merges) };
   }
 
   /** Byte string -> id. A key is written in GPT-2's characters for bytes; others are added tokens. */
-  function readTable(entries) {
+  function readTable(entries, bytesOf) {
     if (entries.length > Page.largestVocabulary) refuse(`A vocabulary of ${entries.length} tokens is too large.`);
     const table = new Map();
     for (const [key, id] of entries) {
       if (!isCount(id) || id >= Page.largestVocabulary) refuse(`The tokenizer's token ${quoteValue(key)} has the id ${quoteValue(id)}.`);
-      const bytes = spelled(key);
+      const bytes = bytesOf.get(key);
       if (bytes !== null) table.set(bytes, id);
     }
     Page.checkTable(table);
@@ -190,13 +194,16 @@ Page.shared((Page) => {
     return table;
   }
 
-  function readMerges(list, table) {
+  /** Each joins two tokens to a third: "Ġc at", or ["Ġc", "at"]. */
+  function* readMerges(list, bytesOf) {
     const ranks = new Map();
-    list.forEach((merge, rank) => {
-      const pair = (typeof merge === "string" ? merge.split(" ") : Array.isArray(merge) ? merge : []).map(spelled);
-      if (pair.length !== 2 || pair.includes(null) || !table.has(pair.join(""))) refuse(`The tokenizer has an impossible merge: ${quoteValue(merge)}.`);
+    for (const [rank, merge] of list.entries()) {
+      if (rank % 4096 === 0) yield;
+      const keys = typeof merge === "string" ? merge.split(" ") : Array.isArray(merge) ? merge : [];
+      const pair = keys.map((key) => bytesOf.get(key));
+      if (pair.length !== 2 || pair.some((bytes) => !bytes) || !bytesOf.get(keys.join(""))) refuse(`The tokenizer has an impossible merge: ${quoteValue(merge)}.`);
       ranks.set(pair.join(SEPARATOR), rank);
-    });
+    }
     return ranks;
   }
 
@@ -219,10 +226,12 @@ Page.shared((Page) => {
 
   /** Byte strings by id; a hole in the table has none. */
   function tokensById(table, added) {
-    const tokens = [];
+    let size = 0;
+    for (const id of [...table.values(), ...added.map((token) => token.id)]) size = Math.max(size, id + 1);
+    const tokens = new Array(size).fill("");
     for (const [bytes, id] of table) tokens[id] = bytes;
     for (const { id, content } of added) tokens[id] = Page.pieceBytes(content);
-    return Array.from(tokens, (token) => token ?? "");
+    return tokens;
   }
 
   Object.assign(Page, { HfTokenizer });

@@ -87,8 +87,8 @@ Page.shared((Page) => {
   }
 
   /** `fields` replaces a table that the file does not carry. */
-  function loadTokenizer(metadata, config, fields) {
-    const tokenizer = Page.Tokenizer.fromMetadata(fields ?? Page.safetensors.jsonField(metadata, "tokenizer"));
+  function* loadTokenizer(metadata, config, fields) {
+    const tokenizer = yield* Page.Tokenizer.reading(fields ?? Page.safetensors.jsonField(metadata, "tokenizer"));
     if (tokenizer.vocabSize !== config.vocab_size) {
       refuse(`The tokenizer has ${tokenizer.vocabSize} tokens, the model ${config.vocab_size}: `
         + "they do not belong together.");
@@ -100,7 +100,7 @@ Page.shared((Page) => {
   function loadModel(buffer, name, tokenizerFields = null) {
     const { metadata, tensors } = Page.safetensors.parse(buffer);
     const { config, step, yours } = checkHeader(metadata, tensors);
-    const tokenizer = loadTokenizer(metadata, config, tokenizerFields);
+    const tokenizer = Page.finish(loadTokenizer(metadata, config, tokenizerFields));
     return { model: Page.buildModel(config, tensors), tokenizer, name, step, yours };
   }
 
@@ -113,7 +113,7 @@ Page.shared((Page) => {
       refuse(`The model has ${Math.round(parameterCount / 1e6)} million parameters; this page runs up to ${MOST_PARAMETERS / 1e6} million.`);
     }
     await Page.breathe();
-    const tokenizer = loadTokenizer(metadata, config, tokenizerFields);
+    const tokenizer = await Page.inTurns(loadTokenizer(metadata, config, tokenizerFields));
     const engine = await Page.WorkerEngine.load(file, header, config, onProgress);
     return { model: engine.model, engine, tokenizer, name: file.name, step, yours };
   }

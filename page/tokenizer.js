@@ -85,8 +85,13 @@ Page.shared((Page) => {
 
     /** From the "tokenizer" field of a model file, or a saved tokenizer's JSON. */
     static fromMetadata(fields) {
+      return Page.finish(Tokenizer.reading(fields));
+    }
+
+    /** The same with pauses, where there is much to read. */
+    static *reading(fields) {
       const { kind, name, pattern, special_tokens: special } = fields;
-      if (kind === "hf") return Page.HfTokenizer.fromMetadata(fields);
+      if (kind === "hf") return yield* Page.HfTokenizer.reading(fields);
       if (pattern !== PYTHON_PATTERN) {
         refuse(`The tokenizer splits by a pattern this page does not know: ${quoteValue(pattern)}.`);
       }

@@ -46,7 +46,8 @@
 
   /** What the model answers to each prompt, and then. */
   function answer(then) {
-    ask("patching", { pair: figure.pair }, {}, (differences) => {
+    const progress = ({ share }) => describe(`The model reads both prompts: ${Math.round(100 * share)} % …`);
+    ask("patching", { pair: figure.pair }, { progress }, (differences) => {
       figure.differences = differences;
       draw();
       then();

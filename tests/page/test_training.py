@@ -21,7 +21,7 @@ async ({ sequences, rows }) => {
     let hidden = null;
     const tap = (name, values) => { if (name === "final_norm") hidden = values; };
     model.forward(ids.slice(0, -1), { logits: "none", tap });
-    parts.push(await Page.headErrors(model, hidden, ids.slice(1), rows));
+    parts.push(Page.finish(Page.headErrors(model, hidden, ids.slice(1), rows)));
   }
   return parts;
 }

@@ -62,7 +62,7 @@ PRESS = """([slot, label, done]) => new Promise((ended) => {
 })"""
 BUTTONS = [
     ("the mask's effect", "mask", "Compare the logits", "exactly 0"),
-    ("the lens, all positions", "lens", "Read every layer", "→"),
+    ("the first column of the lens", "lens", "Read every layer", "→"),
     ("a song, read twice", "song", "Read the song", "most attention"),
     ("a tenth of patching", "patching", "Patch every block and position", r"[1-9]\d % done"),
 ]

@@ -1,6 +1,6 @@
 """A model in a worker: the same answers as in the page, in turns, and nothing more allowed.
 
-A small model is sent to the worker by hand here; test_large_model.py drops one that is large.
+A small model is sent to the worker by hand here; test_page_large_model.py drops one that is large.
 """
 
 import json

@@ -99,7 +99,7 @@
     Page.heatMap(keep(figure.box, "sweep", () => element("div")), { label: `Recovered logit difference by block and position, site ${site}`,
       rows: L, columns, values: cells, max: 1, hue: "residual", diverging: true, cellHeight: 24,
       rowLabels: Array.from({ length: L }, (_, i) => `block ${i}`), columnLabels: Array.from({ length: columns }, (_, c) => token(c)),
-      describe: (layer, c) => (values ? `block ${layer}, position ${from + c} "${token(c)}": recovers ${cells[layer * columns + c].toFixed(3)}` : "not computed yet") });
+      describe: (layer, c) => (!Number.isNaN(cells[layer * columns + c]) ? `block ${layer}, position ${from + c} "${token(c)}": recovers ${cells[layer * columns + c].toFixed(3)}` : "not computed yet") });
     describe(progress);
   }
 

@@ -112,6 +112,7 @@
       }
       if (turn !== figure.turn || batch !== figure.batch) return; // other controls, another model
       Object.assign(batch, { lengths, gradients, K });
+      usePrompt(batch); // which may have changed meanwhile
     }
     draw();
   }

@@ -38,13 +38,36 @@
     for (const step of Page.steps) guarded(step, () => step.mount(find(step.id), state));
   }
 
+  /** Every step, at once; with a large model each by itself, since its figures are large, too. */
   function renderAll(state, change) {
+    if (change === "busy") return problem(state.busy);
     problem(state.message);
     renderPromptBar(state);
-    for (const step of Page.steps) guarded(step, () => step.render(state, change));
+    if (change === "model") waiting = []; // what was not drawn yet is out of date
+    if (change === "prompt") waiting = waiting.filter((one) => one.change === "model");
+    waiting.push({ change, steps: [...Page.steps] });
+    if (state.engine.isLocal) while (waiting.length) renderNext(state);
+    else if (!drawing) renderInTurns(state);
+    return undefined;
+  }
+  let waiting = [], drawing = false, rendered = 0;
+
+  async function renderInTurns(state) {
+    drawing = true;
+    while (waiting.length) {
+      await Page.breathe();
+      if (waiting.length) renderNext(state);
+    }
+    drawing = false;
+  }
+
+  function renderNext(state) {
+    const { steps, change } = waiting[0], step = steps.shift();
+    if (step) guarded(step, () => step.render(state, change));
+    if (steps.length) return;
+    waiting.shift();
     document.documentElement.dataset.rendered = String(++rendered);
   }
-  let rendered = 0;
 
   /** One broken figure must not take the others with it. */
   function guarded(step, work) {

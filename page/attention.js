@@ -1,8 +1,7 @@
 // Scaled dot-product attention and its heads, line for line what src/transformer/attention.py
 // does, for one sequence (B = 1). Shapes as in model.js.
 "use strict";
-(() => {
-  const Page = (window.Page ??= {});
+Page.shared((Page) => {
   const { dot } = Page;
 
   /** softmax(Q Kᵀ / √K) · V for H heads. `keys` and `values` hold `capacity` rows a head;
@@ -121,4 +120,4 @@
   }
 
   Object.assign(Page, { splitHeads, MultiHeadAttention });
-})();
+});

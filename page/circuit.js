@@ -2,15 +2,14 @@
 // src/transformer/interpretability/circuit.py: each head of an earlier block is set to zero, one
 // at a time, and the one that is missed most is judged by where it looks.
 "use strict";
-(() => {
-  const Page = (window.Page ??= {});
+Page.shared((Page) => {
   const COPIES = 0.3; // an induction score from which we speak of an induction head
   const MISSED = 0.25; // the share of that score which has to be lost without a head that it leans on
   const MOSTLY = 0.5; // of a head's attention
 
   /** One run per song {ids, first}, with one head (layer · H + head) silent or none (null):
    *  means over all repeated tokens. Each of induction, previous, duplicate is (n_layers · H). */
-  function look(model, songs, silent = null) {
+  function* look(model, songs, silent = null) {
     const { n_layers: L, n_heads: H, d_model: D } = model.config;
     const sums = Object.fromEntries(["induction", "previous", "duplicate"].map((name) => [name, new Float64Array(L * H)]));
     const ablate = Page.ablating(model.config, new Set(silent === null ? [] : [silent]));
@@ -23,9 +22,9 @@
         if (name === "final_norm") hidden = values;
         return silent === null ? undefined : ablate(name, values, shape);
       };
-      model.forward(ids, { tap, logits: "none" });
-      first.forEach((earlier, t) => {
-        if (earlier < 0) return;
+      yield* model.steps(ids, { tap, logits: "none" });
+      for (const [t, earlier] of first.entries()) {
+        if (earlier < 0) continue;
         count++;
         const logits = model.unembed(hidden.subarray(t * D, (t + 1) * D)); // (V)
         probability += Page.softmax(logits)[ids[t + 1]];
@@ -35,23 +34,22 @@
           sums.duplicate[i] += layer[row(t) + earlier]; // from the repeated token to its earlier self
           sums.previous[i] += layer[row(earlier + 1) + earlier]; // from the token to be found to the one before
         }
-      });
+        yield;
+      }
     }
     for (const values of Object.values(sums)) values.forEach((sum, i) => { values[i] = sum / count; });
     return { ...sums, probability: probability / count, count };
   }
 
   /** {best: {score, layer, head}, probability, count, helpers}; helpers: every head of the blocks
-   *  before the best one, the one most missed first. null if cancelled. */
-  async function findCircuit(model, songs, { onProgress = () => {}, cancelled = () => false } = {}) {
-    const { n_heads: H } = model.config, whole = look(model, songs), helpers = [];
-    const best = Page.bestHead({ scores: whole.induction, heads: H });
+   *  before the best one, the one most missed first. Yields {share, done, all}, in heads. */
+  function* findCircuit(model, songs) {
+    const { n_heads: H } = model.config, whole = yield* look(model, songs), helpers = [];
+    const best = Page.bestHead({ scores: whole.induction, heads: H }), all = best.layer * H;
     if (best.score < COPIES) return { best, probability: whole.probability, count: whole.count, helpers };
-    for (let i = 0; i < best.layer * H; i++) {
-      onProgress(i, best.layer * H);
-      await Page.breathe();
-      if (cancelled()) return null;
-      const without = look(model, songs, i);
+    for (let i = 0; i < all; i++) {
+      yield { share: i / all, done: i, all };
+      const without = yield* look(model, songs, i);
       helpers.push({ layer: Math.floor(i / H), head: i % H, score: without.induction[best.layer * H + best.head],
         probability: without.probability, previous: whole.previous[i], duplicate: whole.duplicate[i] });
     }
@@ -96,4 +94,4 @@
   }
 
   Object.assign(Page, { findCircuit, helperKind, leansOn, describeCircuit });
-})();
+});

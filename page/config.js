@@ -1,8 +1,7 @@
 // Sizes and variant of a model, as src/transformer/config.py: what a file may claim, and what a
 // field that it does not have means.
 "use strict";
-(() => {
-  const Page = (window.Page ??= {});
+Page.shared((Page) => {
   const { refuse, quoteValue, isCount } = Page;
   const SIZES = ["vocab_size", "d_model", "n_heads", "n_layers", "d_ff", "max_seq_len"];
   const NOT_USED = ["dropout", "attention"]; // fields that matter in training only
@@ -86,4 +85,4 @@
   }
 
   Object.assign(Page, { modelConfig, checkConfig, isClassic, variantFields: { CLASSIC_VARIANT, CHOICES } });
-})();
+});

@@ -1,8 +1,7 @@
 // What generating a token costs, in multiply-adds: each weight of a linear map once per token,
 // and for attention one product per query, key and component, twice (scores, then values).
 "use strict";
-(() => {
-  const Page = (window.Page ??= {});
+Page.shared((Page) => {
 
   /** One forward pass over `fresh` tokens after `cached` ones, logits for the last token only. */
   function multiplyAdds(config, fresh, cached = 0) {
@@ -19,4 +18,4 @@
   }
 
   Object.assign(Page, { multiplyAdds, cacheValues });
-})();
+});

@@ -7,8 +7,7 @@
 // also the embedding table, the part of its gradient that arrives through the blocks is left out.
 // Where a model caps its logits, each row is multiplied by the slope of the cap, too.)
 "use strict";
-(() => {
-  const Page = (window.Page ??= {});
+Page.shared((Page) => {
   const MOST_VALUES = 2 ** 18; // of one gradient: for a large vocabulary some rows must do
 
   /** The rows of W to look at: all of them, or those of `ids` first and then the lowest. */
@@ -27,15 +26,23 @@
   }
 
   /** hidden (T, D) after the final LayerNorm, targets (T) -> {hidden, errors (T, R), tokens}. */
-  async function headErrors(model, hidden, targets, rows, pause = () => {}) {
+  function* headErrors(model, hidden, targets, rows) {
     const D = model.config.d_model, tokens = targets.length;
     const errors = new Float32Array(tokens * rows.length);
     for (let t = 0; t < tokens; t++) {
-      if (rows.length < model.config.vocab_size && t % 4 === 0) await pause();
+      yield;
       const logits = model.unembed(hidden.subarray(t * D, (t + 1) * D)); // (V)
       errors.set(headError(model, logits, targets[t], rows), t * rows.length);
     }
     return { hidden, errors, tokens, D };
+  }
+
+  /** The same for all but the last of the ids, each with the next one as its target. */
+  function* sequenceErrors(model, ids, rows) {
+    let hidden = null;
+    const tap = (name, values) => void (name === "final_norm" && (hidden = values));
+    yield* model.steps(ids.slice(0, -1), { logits: "none", tap });
+    return yield* headErrors(model, hidden, ids.slice(1), rows);
   }
 
   /** Sum over the first `lengths[i]` tokens of each part: Σ error hᵀ, (R, D). */
@@ -111,6 +118,6 @@
   }
 
   Object.assign(Page, {
-    gradientRows, headError, headErrors, headGradient, accumulate, gram, gramRow, inner, angle, measuredNoise,
+    gradientRows, headError, headErrors, sequenceErrors, headGradient, accumulate, gram, gramRow, inner, angle, measuredNoise,
   });
-})();
+});

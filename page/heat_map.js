@@ -139,16 +139,28 @@
   function fillCanvas(node, options) {
     const context = node.getContext("2d"), { width, height } = node;
     const image = context.createImageData(width, height);
-    const colours = Object.fromEntries([options.hue ?? "attention", "negative"].map((hue) => [hue, colour(hue)]));
+    const { values, offset = 0, hue = "attention", diverging, max } = options, { data } = image;
+    const [positive, negative] = [colour(hue), colour(diverging ? "negative" : hue)];
     for (let i = 0; i < width * height; i++) {
-      const { hue, depth } = shade(options.values[(options.offset ?? 0) + i], options);
-      image.data.set([...colours[hue], depth < 0 ? 0 : 10 + 245 * depth], 4 * i);
+      const value = values[offset + i], [red, green, blue] = value < 0 ? negative : positive;
+      data[4 * i] = red;
+      data[4 * i + 1] = green;
+      data[4 * i + 2] = blue;
+      data[4 * i + 3] = Number.isNaN(value) ? 0 : 10 + 245 * Math.min(1, Math.abs(value) / (max || 1)); // NaN: masked
     }
     context.putImageData(image, 0, 0);
   }
 
-  /** [red, green, blue] of a hue as the present theme has it. */
+  const colours = new Map();
+
+  /** [red, green, blue] of a hue as the present theme has it, looked up once. */
   function colour(hue) {
+    const key = `${hue} ${Page.isDark()}`;
+    if (!colours.has(key)) colours.set(key, readColour(hue));
+    return colours.get(key);
+  }
+
+  function readColour(hue) {
     const probe = Page.keep(document.body, "colour probe", () => element("span", { hidden: true }));
     probe.style.color = `var(--${hue}-fill)`;
     return getComputedStyle(probe).color.match(/\d+/g).slice(0, 3).map(Number);

@@ -1,15 +1,14 @@
 // Induction scores, ablation and activation patching, with the definitions of
 // src/transformer/interpretability (songs.py, induction.py, ablation.py, patching.py).
 "use strict";
-(() => {
-  const Page = (window.Page ??= {});
+Page.shared((Page) => {
 
   /** Story up to the end of its second singing -> {ids, first}: first[t] is where the token at
    *  t was in the first singing if the token after it is copied too, else -1; null if the
    *  context is too short for both singings. song, repetition: [start, stop] in characters. */
   function tokenizeSong({ text: story, song, repetition }, tokenizer, maxLength) {
     const text = story.slice(0, repetition[1]);
-    const all = [tokenizer.endOfText, ...tokenizer.encode(text)];
+    const all = [tokenizer.startOfText, ...tokenizer.encode(text)];
     const firstCopy = tokensIn(all, song, text, tokenizer).reverse();
     const secondCopy = tokensIn(all, repetition, text, tokenizer).reverse();
     const first = all.map(() => -1), cut = Math.max(0, all.length - maxLength);
@@ -28,7 +27,7 @@
     const bytes = (end) => new TextEncoder().encode(text.slice(0, end)).length;
     const [from, to] = [bytes(start), bytes(stop)], positions = [];
     let end = 0;
-    for (let position = 1; position < ids.length; position++) { // ids[0] is end-of-text
+    for (let position = 1; position < ids.length; position++) { // ids[0] begins the text
       end += tokenizer.decodeBytes([ids[position]]).length;
       if (from < end && end <= to) positions.push(position);
     }
@@ -40,9 +39,9 @@
     const rng = Page.random(seed), copy = new Set();
     while (copy.size < length) {
       const id = Math.floor(rng() * tokenizer.vocabSize);
-      if (id !== tokenizer.endOfText) copy.add(id);
+      if (!tokenizer.isSpecial(id)) copy.add(id);
     }
-    const ids = [tokenizer.endOfText, ...copy, ...copy];
+    const ids = [tokenizer.startOfText, ...copy, ...copy];
     const first = ids.map((_, t) => (t > length && t < 2 * length ? t - length : -1));
     return { ids, first };
   }
@@ -55,10 +54,10 @@
     }
 
     /** Runs the model on one {ids, first}; returns its attention weights by layer, (H, T, T). */
-    add(model, { ids, first }) {
+    *add(model, { ids, first }) {
       const weights = [], T = ids.length;
       const tap = (name, values) => void (name.endsWith(".weights") && weights.push(values));
-      model.forward(ids, { tap, logits: "none" });
+      yield* model.steps(ids, { tap, logits: "none" });
       first.forEach((earlier, t) => {
         if (earlier < 0) return;
         this.count++;
@@ -103,29 +102,42 @@
   }
 
   /** Probability of each copied token of the second singing: [{t, id, p}]. */
-  function copiedProbabilities(model, { ids, first }, tap = null) {
-    const logits = model.forward(ids, { tap }), V = model.config.vocab_size;
-    return first.flatMap((earlier, t) => {
-      if (earlier < 0) return [];
-      const p = Page.softmax(logits.subarray(t * V, (t + 1) * V));
-      return [{ t: t + 1, id: ids[t + 1], p: p[ids[t + 1]] }];
-    });
+  function* copiedProbabilities(model, { ids, first }, tap = null) {
+    const D = model.config.d_model, copied = [];
+    let hidden = null;
+    const keep = (name, values, shape) => {
+      if (name === "final_norm") hidden = values;
+      return tap?.(name, values, shape);
+    };
+    yield* model.steps(ids, { tap: keep, logits: "none" });
+    for (const [t, earlier] of first.entries()) {
+      if (earlier < 0) continue;
+      const logits = model.unembed(hidden.subarray(t * D, (t + 1) * D)); // (V)
+      copied.push({ t: t + 1, id: ids[t + 1], p: Page.softmax(logits)[ids[t + 1]] });
+      yield;
+    }
+    return copied;
   }
 
   /** Does the model match or count? The second singing is made to start with the second and third
-   *  syllable: a model that matches continues with the fourth, one that counts with the third.
-   *  "match", "count" or "other"; null for a song of fewer than four syllables or too long. */
-  function matchOrCount(model, tokenizer, { text, song: [start, stop], repetition }) {
+   *  syllable: a model that matches continues with the fourth, one that counts with the third. The
+   *  prompt, and the first token of each; null for a song of fewer than four syllables or too long. */
+  function matchOrCountPrompt(tokenizer, maxLength, { text, song: [start, stop], repetition }) {
     const syllables = text.slice(start, stop).split(" ");
     const prompt = `${text.slice(0, repetition[0])}${syllables[1]} ${syllables[2]}`;
-    const ids = [tokenizer.endOfText, ...tokenizer.encode(prompt)];
-    if (syllables.length < 4 || ids.length > model.config.max_seq_len) return null;
-    const [next] = Page.largest(model.forward(ids, { logits: "last" }), 1);
-    const starts = (syllable) => tokenizer.encode(` ${syllable}`)[0] === next;
-    return starts(syllables[3]) ? "match" : starts(syllables[2]) ? "count" : "other";
+    const ids = [tokenizer.startOfText, ...tokenizer.encode(prompt)];
+    if (syllables.length < 4 || ids.length > maxLength) return null;
+    const [third, fourth] = [2, 3].map((i) => tokenizer.encode(` ${syllables[i]}`)[0]);
+    return { ids, third, fourth };
+  }
+
+  /** "match", "count" or "other". */
+  function* matchOrCount(model, { ids, third, fourth }) {
+    const [next] = Page.largest(yield* model.steps(ids, { logits: "last" }), 1);
+    return next === fourth ? "match" : next === third ? "count" : "other";
   }
 
   Object.assign(Page, {
-    tokenizeSong, repeatedRandomTokens, InductionScores, bestHead, ablating, copiedProbabilities, matchOrCount,
+    tokenizeSong, repeatedRandomTokens, InductionScores, bestHead, ablating, copiedProbabilities, matchOrCountPrompt, matchOrCount,
   });
-})();
+});

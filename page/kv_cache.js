@@ -1,7 +1,6 @@
 // What generation remembers, as src/transformer/kv_cache.py, for one sequence (B = 1).
 "use strict";
-(() => {
-  const Page = (window.Page ??= {});
+Page.shared((Page) => {
 
   /** Keys and values of every position so far, for all blocks: (n_kv_heads, capacity, K) each. */
   class KVCache {
@@ -29,4 +28,4 @@
   }
 
   Object.assign(Page, { KVCache });
-})();
+});

@@ -1,8 +1,7 @@
 // The changes of the transformer since 2017, line for line what src/transformer/ladder/*.py do:
 // one part each, and at the end which parts a configuration means. Shapes as in model.js.
 "use strict";
-(() => {
-  const Page = (window.Page ??= {});
+Page.shared((Page) => {
   const { add, dot, gelu, layerNorm, splitHeads, MultiHeadAttention, classicParts: CLASSIC } = Page;
 
   /** x + table[place], the table (max_seq_len, D) learned like that of the tokens. */
@@ -230,4 +229,4 @@
   }
 
   Object.assign(Page, { buildModel });
-})();
+});

@@ -1,9 +1,9 @@
 // A model file -> a model and its tokenizer, with everything checked first. The embedded
 // model and a dropped one both come through here.
 "use strict";
-(() => {
-  const Page = (window.Page ??= {});
+Page.shared((Page) => {
   const { refuse, quoteValue } = Page;
+  const MOST_PARAMETERS = 2e8;
 
   /** Names and shapes that a configuration implies, as the module's state dict has them. */
   function expectedShapes(config) {
@@ -70,10 +70,9 @@
     return metadata.has("yours") ? Object.keys(Page.safetensors.jsonField(metadata, "yours")) : [];
   }
 
-  /** ArrayBuffer -> {model, tokenizer, name, step}. Throws Page.FileError with a readable
-   *  message. `tokenizerFields` replaces a table that the file does not carry. */
-  function loadModel(buffer, name, tokenizerFields = null) {
-    const { metadata, tensors } = Page.safetensors.parse(buffer);
+  /** What a file's header says, without its numbers: {config, step, yours, parameterCount}. tensors:
+   *  Map name -> {shape}. Throws Page.FileError with a readable message. */
+  function checkHeader(metadata, tensors) {
     const format = metadata.get("format"), version = metadata.get("version");
     if (format !== "transformer" || version !== "1") {
       refuse(`The file says format ${quoteValue(format)}, version ${quoteValue(version)}; this page `
@@ -81,14 +80,42 @@
     }
     const config = Page.checkConfig(Page.safetensors.jsonField(metadata, "config"));
     checkTensors(tensors, config);
-    const fields = tokenizerFields ?? Page.safetensors.jsonField(metadata, "tokenizer");
-    const tokenizer = Page.Tokenizer.fromMetadata(fields);
+    const step = /^\d{1,15}$/.test(metadata.get("step") ?? "") ? Number(metadata.get("step")) : null;
+    let parameterCount = 0;
+    for (const { shape } of tensors.values()) parameterCount += shape.reduce((a, b) => a * b, 1);
+    return { config, step, yours: learnersParts(metadata), parameterCount };
+  }
+
+  /** `fields` replaces a table that the file does not carry. */
+  function* loadTokenizer(metadata, config, fields) {
+    const tokenizer = yield* Page.Tokenizer.reading(fields ?? Page.safetensors.jsonField(metadata, "tokenizer"));
     if (tokenizer.vocabSize !== config.vocab_size) {
       refuse(`The tokenizer has ${tokenizer.vocabSize} tokens, the model ${config.vocab_size}: `
         + "they do not belong together.");
     }
-    const step = /^\d{1,15}$/.test(metadata.get("step") ?? "") ? Number(metadata.get("step")) : null;
-    return { model: Page.buildModel(config, tensors), tokenizer, name, step, yours: learnersParts(metadata) };
+    return tokenizer;
+  }
+
+  /** ArrayBuffer -> {model, tokenizer, name, step, yours}, at once. */
+  function loadModel(buffer, name, tokenizerFields = null) {
+    const { metadata, tensors } = Page.safetensors.parse(buffer);
+    const { config, step, yours } = checkHeader(metadata, tensors);
+    const tokenizer = Page.finish(loadTokenizer(metadata, config, tokenizerFields));
+    return { model: Page.buildModel(config, tensors), tokenizer, name, step, yours };
+  }
+
+  /** File -> the same; a large model comes with its engine, which reads the numbers (engine.js). */
+  async function loadFile(file, tokenizerFields, onProgress) {
+    const header = await Page.safetensors.readHeader(file), { metadata, entries } = header;
+    const { config, step, yours, parameterCount } = checkHeader(metadata, entries);
+    if (parameterCount <= Page.LARGE) return loadModel(await file.arrayBuffer(), file.name, tokenizerFields);
+    if (parameterCount > MOST_PARAMETERS) {
+      refuse(`The model has ${Math.round(parameterCount / 1e6)} million parameters; this page runs up to ${MOST_PARAMETERS / 1e6} million.`);
+    }
+    await Page.breathe();
+    const tokenizer = await Page.inTurns(loadTokenizer(metadata, config, tokenizerFields));
+    const engine = await Page.WorkerEngine.load(file, header, config, onProgress);
+    return { model: engine.model, engine, tokenizer, name: file.name, step, yours };
   }
 
   /** base64 text -> ArrayBuffer. */
@@ -98,8 +125,5 @@
     return bytes.buffer;
   }
 
-  /** Let the browser draw and answer before the next piece of long work. */
-  const breathe = () => new Promise((resolve) => setTimeout(resolve));
-
-  Object.assign(Page, { expectedShapes, loadModel, fromBase64, breathe });
-})();
+  Object.assign(Page, { expectedShapes, loadModel, loadFile, fromBase64 });
+});

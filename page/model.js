@@ -5,8 +5,7 @@
 //
 // Arrays are Float32Array, row after row; the shape is at the end of the line: // (H, T, K)
 "use strict";
-(() => {
-  const Page = (window.Page ??= {});
+Page.shared((Page) => {
   const { linear, add, layerNorm, gelu, MultiHeadAttention } = Page;
   const BASE = 10000;
 
@@ -21,7 +20,8 @@
     forward(ids) {
       const { D, scale, weight } = this, x = new Float32Array(ids.length * D);
       for (let t = 0; t < ids.length; t++) {
-        for (let i = 0; i < D; i++) x[t * D + i] = weight[ids[t] * D + i] * scale;
+        const row = weight.subarray(ids[t] * D, (ids[t] + 1) * D);
+        for (let i = 0; i < D; i++) x[t * D + i] = row[i] * scale;
       }
       return x; // (T, D)
     }
@@ -143,7 +143,7 @@
     constructor(config, tensors, parts = CLASSIC) {
       const parameters = parametersOf(config, tensors, parts);
       Object.assign(this, { config, parts, parameters: tensors, parameterCount: 0 });
-      for (const tensor of tensors.values()) this.parameterCount += tensor.data.length;
+      for (const { shape } of tensors.values()) this.parameterCount += shape.reduce((a, b) => a * b, 1);
       this.tokenEmbedding = new parts.Embedding(parameters);
       this.positions = new parts.Positions(parameters);
       this.blocks = Array.from({ length: config.n_layers }, (_, i) => new parts.Block(parameters, i));
@@ -158,11 +158,19 @@
      *  lesson   parts to switch off: positions, mask, scaling, norm, residual: false; and
      *           offset: the position of the first id, where it should be a wrong one
      *  logits   "all", "last" (1, V) or "none" */
-    forward(ids, { cache = null, tap = null, lesson = {}, logits = "all" } = {}) {
+    forward(ids, options) {
+      return Page.finish(this.steps(ids, options));
+    }
+
+    /** The same with a pause after each block (turns.js). */
+    *steps(ids, { cache = null, tap = null, lesson = {}, logits = "all" } = {}) {
       const pass = this.startPass(ids, cache, tap, lesson);
       let x = this.embed(ids, pass); // (T, D)
       pass.embedded = x; // for variants; classic blocks ignore it
-      for (const block of this.blocks) x = block.forward(x, pass); // (T, D)
+      for (const block of this.blocks) {
+        x = block.forward(x, pass); // (T, D)
+        yield;
+      }
       if (cache) cache.length += ids.length;
       x = pass.tap("final_norm", this.finalNorm(x, pass), [pass.T, pass.D]); // (T, D)
       if (logits === "none") return new Float32Array(0);
@@ -203,4 +211,4 @@
   }
 
   Object.assign(Page, { sinusoidalEncoding, classicParts: CLASSIC, DecoderOnlyTransformer });
-})();
+});

@@ -1,33 +1,15 @@
 // The arithmetic of the model: linear maps, LayerNorm, GELU, softmax, half-precision numbers.
 // Vectors are Float32Array, row after row; sums are kept in double precision.
 "use strict";
-(() => {
-  const Page = (window.Page ??= {});
+Page.shared((Page) => {
 
   /** x (rows, inputs) · weightᵀ (inputs, outputs) + bias. Each row's result depends on that
    *  row alone, in the same order of additions however many rows there are. */
   function linear(x, rows, weight, bias, inputs, outputs) {
+    if (weight.linear) return weight.linear(x, rows, bias, inputs, outputs); // in half precision
     const out = new Float32Array(rows * outputs);
     const whole = outputs - (outputs % 4);
-    for (let o = 0; o < whole; o += 4) {
-      const w0 = o * inputs, w1 = w0 + inputs, w2 = w1 + inputs, w3 = w2 + inputs;
-      for (let row = 0; row < rows; row++) {
-        const start = row * inputs;
-        let a = 0, b = 0, c = 0, d = 0; // four sums at once keep the processor busy
-        for (let i = 0; i < inputs; i++) {
-          const value = x[start + i];
-          a += value * weight[w0 + i];
-          b += value * weight[w1 + i];
-          c += value * weight[w2 + i];
-          d += value * weight[w3 + i];
-        }
-        const to = row * outputs + o;
-        out[to] = a + (bias ? bias[o] : 0);
-        out[to + 1] = b + (bias ? bias[o + 1] : 0);
-        out[to + 2] = c + (bias ? bias[o + 2] : 0);
-        out[to + 3] = d + (bias ? bias[o + 3] : 0);
-      }
-    }
+    for (let o = 0; o < whole; o += 4) fourOutputs(x, rows, weight, o * inputs, bias, inputs, outputs, o, out);
     for (let o = whole; o < outputs; o++) {
       for (let row = 0; row < rows; row++) {
         const sum = dot(x, row * inputs, weight, o * inputs, inputs);
@@ -35,6 +17,27 @@
       }
     }
     return out;
+  }
+
+  /** Columns o … o + 3 of the product; their weights begin at weight[start]. */
+  function fourOutputs(x, rows, weight, start, bias, inputs, outputs, o, out) {
+    const w0 = start, w1 = w0 + inputs, w2 = w1 + inputs, w3 = w2 + inputs;
+    for (let row = 0; row < rows; row++) {
+      const from = row * inputs;
+      let a = 0, b = 0, c = 0, d = 0; // four sums at once keep the processor busy
+      for (let i = 0; i < inputs; i++) {
+        const value = x[from + i];
+        a += value * weight[w0 + i];
+        b += value * weight[w1 + i];
+        c += value * weight[w2 + i];
+        d += value * weight[w3 + i];
+      }
+      const to = row * outputs + o;
+      out[to] = a + (bias ? bias[o] : 0);
+      out[to + 1] = b + (bias ? bias[o + 1] : 0);
+      out[to + 2] = c + (bias ? bias[o + 2] : 0);
+      out[to + 3] = d + (bias ? bias[o + 3] : 0);
+    }
   }
 
   /** Σ a[aStart + i] · b[bStart + i] over `length` terms. */
@@ -134,6 +137,6 @@
   }
 
   Object.assign(Page, {
-    linear, dot, add, layerNorm, erf, gelu, softmax, largest, entropy, norm, halfTable,
+    linear, fourOutputs, dot, add, layerNorm, erf, gelu, softmax, largest, entropy, norm, halfTable,
   });
-})();
+});

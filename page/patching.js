@@ -3,30 +3,36 @@
 // comes back. recovered = (patched − corrupted) / (clean − corrupted), logit differences
 // (clean answer minus corrupted answer) at the last position.
 "use strict";
-(() => {
-  const Page = (window.Page ??= {});
+Page.shared((Page) => {
   const SITES = ["residual", "residual_middle", "attention.output", "feed_forward.output"];
   const SMALLEST_DIFFERENCE = 1e-3; // logits
 
   class Patching {
-    /** pair: {clean, corrupted (ids of equal length), cleanAnswer, corruptedAnswer (ids)} */
     constructor(model, pair) {
-      const { clean, corrupted } = pair;
+      Object.assign(this, { model, ...pair, cleanValues: new Map() });
+    }
+
+    /** pair: {clean, corrupted (ids of equal length), cleanAnswer, corruptedAnswer (ids)}. Runs both. */
+    static *prepare(model, pair) {
+      const { clean, corrupted } = pair, patching = new Patching(model, pair);
       if (clean.length !== corrupted.length) {
         throw new RangeError(`The prompts have ${clean.length} and ${corrupted.length} tokens; `
           + "they must have equally many, so that positions match.");
       }
-      Object.assign(this, { model, ...pair, cleanValues: new Map() });
-      const keep = (name, values) => void this.cleanValues.set(name, values);
-      this.cleanDifference = this.difference(model.forward(clean, { tap: keep, logits: "last" }));
-      this.cache = new Page.KVCache(model.config); // keys and values of the corrupted run
-      const last = model.forward(corrupted, { cache: this.cache, logits: "last" });
-      this.corruptedDifference = this.difference(last);
-      if (Math.abs(this.cleanDifference - this.corruptedDifference) < SMALLEST_DIFFERENCE) {
+      const keep = (name, values) => void (patching.isPatched(name) && patching.cleanValues.set(name, values));
+      patching.cleanDifference = patching.difference(yield* model.steps(clean, { tap: keep, logits: "last" }));
+      const cache = (patching.cache = new Page.KVCache(model.config, corrupted.length)); // of the corrupted run
+      patching.corruptedDifference = patching.difference(yield* model.steps(corrupted, { cache, logits: "last" }));
+      if (Math.abs(patching.cleanDifference - patching.corruptedDifference) < SMALLEST_DIFFERENCE) {
         throw new RangeError("The model's answers to the two prompts hardly differ: "
           + "there is nothing to bring back.");
       }
-      this.firstChange = clean.findIndex((id, t) => id !== corrupted[t]);
+      patching.firstChange = clean.findIndex((id, t) => id !== corrupted[t]);
+      return patching;
+    }
+
+    isPatched(name) {
+      return name === "embedding" || SITES.some((site) => name.endsWith(`.${site}`));
     }
 
     difference(logits) {
@@ -40,7 +46,7 @@
 
     /** One place, one position. Positions before it keep their keys and values, so only the
      *  rest is computed: call with falling positions. */
-    patchOne(tapName, position) {
+    *patchOne(tapName, position) {
       if (position < this.firstChange) return 0; // the same in both runs
       const { d_model: D } = this.model.config;
       const row = this.cleanValues.get(tapName).subarray(position * D, (position + 1) * D);
@@ -52,32 +58,26 @@
       };
       this.cache.truncate(position);
       const ids = this.corrupted.slice(position);
-      return this.recovered(this.model.forward(ids, { cache: this.cache, tap, logits: "last" }));
+      return this.recovered(yield* this.model.steps(ids, { cache: this.cache, tap, logits: "last" }));
     }
 
     /** Every tap in `names` (none: the corrupted run itself) at every position. */
-    patchAll(names) {
+    *patchAll(names) {
       const tap = (name) => (names.includes(name) ? this.cleanValues.get(name) : undefined);
-      return this.recovered(this.model.forward(this.corrupted, { tap, logits: "last" }));
+      return this.recovered(yield* this.model.steps(this.corrupted, { tap, logits: "last" }));
     }
 
-    /** (n_layers · T) recovered at one site, each layer and position alone; null if cancelled.
-     *  onProgress(values, share done) is called between model runs, and the page breathes. */
-    async sweep(site, { onProgress = () => {}, cancelled = () => false } = {}) {
+    /** (n_layers · T) recovered at one site, each layer and position alone; from the last position
+     *  to the first. Yields {values, share} between model runs. */
+    *sweep(site) {
       const L = this.model.config.n_layers, T = this.corrupted.length;
       const values = new Float64Array(L * T).fill(NaN);
-      let since = performance.now();
       for (let t = T - 1; t >= 0; t--) {
         for (let layer = 0; layer < L; layer++) {
-          values[layer * T + t] = this.patchOne(`blocks.${layer}.${site}`, t);
-          if (performance.now() - since < 40) continue;
-          onProgress(values, 1 - (t * L + L - 1 - layer) / (T * L));
-          await Page.breathe();
-          if (cancelled()) return null;
-          since = performance.now();
+          values[layer * T + t] = yield* this.patchOne(`blocks.${layer}.${site}`, t);
+          yield { values, share: 1 - (t * L + L - 1 - layer) / (T * L) };
         }
       }
-      onProgress(values, 1);
       return values;
     }
   }
@@ -95,4 +95,4 @@
   }
 
   Object.assign(Page, { Patching, songPair, patchingSites: SITES });
-})();
+});

@@ -2,13 +2,12 @@
 // a JSON header (name -> dtype, shape, byte range, and "__metadata__"), then the numbers.
 // Everything is checked before a single number is used; nothing in the file is ever run.
 "use strict";
-(() => {
-  const Page = (window.Page ??= {});
+Page.shared((Page) => {
 
   /** What is wrong with a file, in words for the person who dropped it. */
   class FileError extends Error {}
 
-  const MAX_BYTES = 128 * 2 ** 20;
+  const MAX_BYTES = 600 * 2 ** 20;
   const MAX_HEADER = 16 * 2 ** 20;
   const SIZES = { F32: 4, F16: 2, BF16: 2 };
   const refuse = (message) => { throw new FileError(message); };
@@ -20,37 +19,52 @@
 
   /** buffer -> {metadata, tensors: Map name -> {shape, data: Float32Array}} */
   function parse(buffer) {
-    if (buffer.byteLength > MAX_BYTES) {
-      refuse(`The file has ${Math.round(buffer.byteLength / 2 ** 20)} MB; this page reads up to 128 MB.`);
-    }
-    const { header, dataStart } = readHeader(buffer);
-    const metadata = checkMetadata(header.get("__metadata__") ?? {});
-    header.delete("__metadata__");
-    const entries = [...header].map(([name, entry]) => checkEntry(name, entry));
-    checkLayout(entries, buffer.byteLength - dataStart);
-    const tensors = new Map();
-    for (const { name, dtype, shape, begin, end } of entries) {
+    const { metadata, entries, dataStart } = headerOf(buffer, buffer.byteLength), tensors = new Map();
+    for (const [name, { dtype, shape, begin, end }] of entries) {
       const data = decode(dtype, buffer.slice(dataStart + begin, dataStart + end));
-      if (!data.every(Number.isFinite)) {
-        refuse(`Tensor ${show(name)} holds values that are not finite numbers (NaN or infinity).`);
-      }
+      if (!data.every(Number.isFinite)) refuseInfinite(name);
       tensors.set(name, { shape, data });
     }
     return { metadata, tensors };
   }
 
-  function readHeader(buffer) {
-    if (buffer.byteLength < 8) {
-      refuse(`The file has ${buffer.byteLength} bytes; a .safetensors file has at least 8.`);
+  function refuseInfinite(name) {
+    refuse(`Tensor ${show(name)} holds values that are not finite numbers (NaN or infinity).`);
+  }
+
+  /** File -> its header, checked; of the numbers nothing is read. */
+  async function readHeader(file) {
+    if (file.size > MAX_BYTES) {
+      refuse(`The file has ${Math.round(file.size / 2 ** 20)} MB; this page reads up to ${MAX_BYTES / 2 ** 20} MB.`);
     }
+    const length = headerLength(await file.slice(0, 8).arrayBuffer(), file.size);
+    return headerOf(await file.slice(0, 8 + length).arrayBuffer(), file.size);
+  }
+
+  /** {metadata, entries: Map name -> {dtype, shape, begin, end}, dataStart} of a file of `size`
+   *  bytes that begins with this buffer. */
+  function headerOf(buffer, size) {
+    const length = headerLength(buffer, size), header = readJson(new Uint8Array(buffer, 8, length));
+    const metadata = checkMetadata(header.get("__metadata__") ?? {});
+    header.delete("__metadata__");
+    const entries = new Map([...header].map(([name, entry]) => [name, checkEntry(name, entry)]));
+    checkLayout(entries, size - 8 - length);
+    return { metadata, entries, dataStart: 8 + length };
+  }
+
+  function headerLength(buffer, size) {
+    if (size < 8) refuse(`The file has ${size} bytes; a .safetensors file has at least 8.`);
     const length = Number(new DataView(buffer).getBigUint64(0, true));
-    if (length > MAX_HEADER || 8 + length > buffer.byteLength) {
-      refuse(`The header claims ${length} bytes, but the file has ${buffer.byteLength}: `
+    if (length > MAX_HEADER || 8 + length > size) {
+      refuse(`The header claims ${length} bytes, but the file has ${size}: `
         + "it is cut short, or not a .safetensors file.");
     }
+    return length;
+  }
+
+  function readJson(bytes) {
     let header;
     try {
-      const bytes = new Uint8Array(buffer, 8, length);
       header = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
     } catch {
       refuse("The header is not readable JSON: the file is damaged, or not a .safetensors file.");
@@ -58,7 +72,7 @@
     if (typeof header !== "object" || header === null || Array.isArray(header)) {
       refuse("The header is not a JSON object: this is not a .safetensors file.");
     }
-    return { header: new Map(Object.entries(header)), dataStart: 8 + length };
+    return new Map(Object.entries(header));
   }
 
   function checkMetadata(metadata) {
@@ -89,14 +103,14 @@
       refuse(`Tensor ${show(name)} needs ${bytes} bytes for shape ${show(shape)}, `
         + `but its offsets span ${end - begin}.`);
     }
-    return { name, dtype, shape, begin, end };
+    return { dtype, shape, begin, end };
   }
 
   /** The tensors must cover the data exactly: no overlap, no hole, nothing past the end. */
   function checkLayout(entries, dataBytes) {
-    const sorted = [...entries].sort((a, b) => a.begin - b.begin || a.end - b.end);
+    const sorted = [...entries].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end);
     let reached = 0;
-    for (const { name, begin, end } of sorted) {
+    for (const [name, { begin, end }] of sorted) {
       if (end > dataBytes) {
         refuse(`Tensor ${show(name)} ends at byte ${end} of ${dataBytes}: the file is cut short.`);
       }
@@ -136,5 +150,5 @@
     return value;
   }
 
-  Object.assign(Page, { FileError, refuse, quoteValue: show, isCount, safetensors: { parse, jsonField, MAX_BYTES } });
-})();
+  Object.assign(Page, { FileError, refuse, quoteValue: show, isCount, safetensors: { parse, readHeader, decode, refuseInfinite, jsonField } });
+});

@@ -1,8 +1,7 @@
 // From logits to the next token, as src/transformer/sampling.py: one pipeline of filters.
 // Randomness comes from a seeded generator, so the same seed always tells the same story.
 "use strict";
-(() => {
-  const Page = (window.Page ??= {});
+Page.shared((Page) => {
 
   /** A stream of numbers in [0, 1) that a seed decides (mulberry32, 32 bits of state). */
   function random(seed) {
@@ -98,4 +97,4 @@
   }
 
   Object.assign(Page, { random, nextTokenDistribution, sample, generate });
-})();
+});

@@ -2,11 +2,10 @@
 "use strict";
 (() => {
   const Page = (window.Page ??= {});
-  const MOST_TOKENS = 256; // more would not be seen in any figure
 
   class State {
     constructor() {
-      Object.assign(this, { prompt: "", ids: [], pinned: 0, message: "", trace: null });
+      Object.assign(this, { prompt: "", ids: [], pinned: 0, message: "", busy: "", trace: null, engine: null });
       Object.assign(this, { model: null, tokenizer: null, name: "", step: null, yours: [] });
       this.listeners = [];
     }
@@ -17,40 +16,59 @@
 
     /** The number of tokens a prompt may have, end-of-text before it included. */
     get capacity() {
-      return Math.min(this.model.config.max_seq_len, MOST_TOKENS);
+      return Page.promptCapacity(this.model);
     }
 
     setPrompt(text) {
       this.prompt = text;
-      this.readPrompt();
-      this.pinned = this.ids.length - 1;
-      this.announce("prompt");
+      this.read("prompt");
     }
 
+    /** The figures follow this token; ignored while the model still reads. */
     pin(position) {
-      this.pinned = Math.max(0, Math.min(this.ids.length - 1, position));
-      this.announce("pin");
+      const pinned = Math.max(0, Math.min(this.ids.length - 1, position)), { trace } = this;
+      const move = () => {
+        if (trace !== this.trace) return;
+        this.pinned = pinned;
+        this.announce("pin");
+      };
+      if (trace.logits(pinned)) return move();
+      if (this.busy) return undefined;
+      return this.engine.ask("logits", { position: pinned }, { urgent: true, done: (logits) => { trace.logitRows.set(pinned, logits); move(); } });
     }
 
-    /** loaded: what Page.loadModel returned. */
-    replaceModel({ model, tokenizer, name, step, yours }) {
-      Object.assign(this, { model, tokenizer, name, step, yours });
-      this.trace = new Page.Trace(model, this.capacity);
-      this.readPrompt();
-      this.pinned = this.ids.length - 1;
-      this.announce("model");
+    /** loaded: what Page.loadModel returned. The old model stays until the new one has read the
+     *  prompt; then `done` is called. */
+    replaceModel(loaded, done = () => {}) {
+      const engine = loaded.engine ?? new Page.LocalEngine(loaded.model);
+      const { model, tokenizer, name, step, yours } = loaded, old = this.engine;
+      this.read("model", { model, tokenizer, name, step, yours, engine }, () => {
+        old?.close();
+        done();
+      });
     }
 
-    /** Ids as the model was trained to see them: end-of-text, then the text. */
-    readPrompt() {
-      const all = [this.tokenizer.endOfText, ...this.tokenizer.encode(this.prompt)];
-      this.ids = all.slice(-this.capacity);
-      this.message = all.length <= this.capacity ? "" : `The prompt has ${all.length} tokens, `
-        + `end-of-text included; the model reads the last ${this.capacity} of them.`;
-      this.trace.update(this.ids);
+    /** Run the model on the prompt, then tell the figures: at once where the model is small. */
+    read(change, replaced = {}, done = () => {}) {
+      const { tokenizer, model, engine } = { ...this, ...replaced }, { prompt } = this, capacity = Page.promptCapacity(model);
+      const all = [tokenizer.startOfText, ...tokenizer.encode(prompt)], ids = all.slice(-capacity);
+      const message = all.length <= capacity ? "" : `The prompt has ${all.length} tokens, `
+        + `end-of-text included; the model reads the last ${capacity} of them.`;
+      const last = ids.length - 1, progress = ({ share }) => this.wait(`The model reads the prompt: ${Math.round(100 * share)} % …`);
+      engine.read(ids, [last, Math.max(0, last - 1)], (trace) => {
+        Object.assign(this, replaced, { ids, message, trace, pinned: last, busy: "" });
+        this.announce(change);
+        done();
+        if (prompt !== this.prompt) this.read("prompt"); // typed while another model was read in
+      }, progress);
     }
 
-    /** The tokens as they are printed, optionally only the first `count`. */
+    wait(text) {
+      this.busy = text;
+      this.announce("busy");
+    }
+
+    /** The tokens as they are printed. */
     shown() {
       return this.ids.map((id) => this.tokenizer.show(id));
     }

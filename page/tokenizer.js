@@ -1,14 +1,13 @@
 // Byte-level BPE, as src/transformer/data/byte_pair_tokenizer.py: text -> UTF-8 bytes -> pieces -> merges.
 // A token's bytes are kept as a string with one character (0 … 255) per byte.
 "use strict";
-(() => {
-  const Page = (window.Page ??= {});
+Page.shared((Page) => {
   const { refuse, quoteValue } = Page;
 
   /** The one split pattern this project uses; a file with another one is refused, so that no
    *  stranger's regular expression ever runs here. */
   const PYTHON_PATTERN = String.raw`'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s`;
-  const W = String.raw`\p{White_Space}`;
+  const W = String.raw`\p{White_Space}`; // Python's \s; that of JavaScript has other characters
   const PIECES = new RegExp(
     String.raw`'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^${W}\p{L}\p{N}]+|${W}+$|${W}+(?!\P{White_Space})|${W}`,
     "gu",
@@ -22,7 +21,7 @@
   class Tokenizer {
     /** tokens: byte strings by id (the end-of-text id holds null). */
     constructor(tokens, endOfText, name) {
-      Object.assign(this, { tokens, endOfText, name, vocabSize: tokens.length });
+      Object.assign(this, { tokens, endOfText, startOfText: endOfText, name, vocabSize: tokens.length });
       this.ranks = new Map();
       tokens.forEach((token, id) => { if (token !== null) this.ranks.set(token, id); });
     }
@@ -43,20 +42,25 @@
       return text.match(PIECES) ?? [];
     }
 
-    /** Merge by merge: [{parts, rank}], the first stage all single bytes. */
+    /** Which pair of neighbours is merged first: the lowest; undefined if they are none. */
+    mergeRank(left, right) {
+      return this.ranks.get(left + right);
+    }
+
+    /** Merge by merge: [{parts, made}], the first stage all single bytes. */
     merge(bytes) {
       let parts = [...bytes];
-      const stages = [{ parts, rank: null }];
+      const stages = [{ parts, made: null }];
       for (;;) {
         let best = -1, bestRank = Infinity;
         for (let i = 0; i + 1 < parts.length; i++) {
-          const rank = this.ranks.get(parts[i] + parts[i + 1]) ?? Infinity;
+          const rank = this.mergeRank(parts[i], parts[i + 1]) ?? Infinity;
           if (rank < bestRank) [best, bestRank] = [i, rank];
         }
         if (best < 0) return stages;
         parts = [...parts];
         parts.splice(best, 2, parts[best] + parts[best + 1]);
-        stages.push({ parts, rank: bestRank });
+        stages.push({ parts, made: parts[best] });
       }
     }
 
@@ -68,6 +72,11 @@
       return new TextDecoder("utf-8", { ignoreBOM: true }).decode(this.decodeBytes(ids));
     }
 
+    /** Begins or ends a text, and is no part of it. */
+    isSpecial(id) {
+      return id === this.endOfText;
+    }
+
     /** A token as it is printed in a figure. */
     show(id) {
       if (id === this.endOfText) return "⟨end⟩";
@@ -76,7 +85,13 @@
 
     /** From the "tokenizer" field of a model file, or a saved tokenizer's JSON. */
     static fromMetadata(fields) {
+      return Page.finish(Tokenizer.reading(fields));
+    }
+
+    /** The same with pauses, where there is much to read. */
+    static *reading(fields) {
       const { kind, name, pattern, special_tokens: special } = fields;
+      if (kind === "hf") return yield* Page.HfTokenizer.reading(fields);
       if (pattern !== PYTHON_PATTERN) {
         refuse(`The tokenizer splits by a pattern this page does not know: ${quoteValue(pattern)}.`);
       }
@@ -112,13 +127,17 @@
       refuse("A token in the tokenizer's table is not in base64: the file is damaged.");
     }
     const set = new Set(tokens);
-    if (set.size !== tokens.length || set.has("")) {
-      refuse("The tokenizer's table holds an empty token or the same token twice.");
-    }
-    for (let byte = 0; byte < 256; byte++) {
-      if (!set.has(String.fromCharCode(byte))) refuse(`The tokenizer's table lacks the byte ${byte}.`);
-    }
+    if (set.size !== tokens.length) refuse("The tokenizer's table holds the same token twice.");
+    checkTable(set);
     return tokens;
+  }
+
+  /** Any text can be written in it. */
+  function checkTable(tokens) {
+    if (tokens.has("")) refuse("The tokenizer's table holds an empty token.");
+    for (let byte = 0; byte < 256; byte++) {
+      if (!tokens.has(String.fromCharCode(byte))) refuse(`The tokenizer's table lacks the byte ${byte}.`);
+    }
   }
 
   /** {bytes, pairs} in base64 -> byte strings by rank: 256 single bytes, then each token as
@@ -148,5 +167,5 @@
       `\\u{${c.codePointAt(0).toString(16)}}`);
   }
 
-  Object.assign(Page, { Tokenizer, expandRanks, showBytes, showText, toBytes });
-})();
+  Object.assign(Page, { Tokenizer, expandRanks, checkTable, pieceBytes, showBytes, showText, toBytes, largestVocabulary: MAX_VOCABULARY });
+});

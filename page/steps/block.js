@@ -3,11 +3,12 @@
 (() => {
   const Page = (window.Page ??= {});
   const local = { part: "none" };
-  let slots, parts, shape = "";
+  let slots, parts, ask, shape = "";
 
   function mount(root, state) {
     slots = { shares: Page.slot(root, "shares"), drop: Page.slot(root, "without") };
-    parts = Page.choice(Page.controls(slots.drop), { label: "Drop", options: [], onChange: (part) => { local.part = part; showDrop(state); } });
+    ask = Page.request(slots.drop, state, { task: "without", label: "Compute without it", draw: (both, question) => showDrop(state, both, question) });
+    parts = Page.choice(Page.controls(slots.drop), { label: "Drop", options: [], onChange: (part) => { local.part = part; askDrop(state); } });
   }
 
   function render(state, change) {
@@ -25,7 +26,7 @@
     }
     if (change === "theme") return;
     showShares(state);
-    showDrop(state);
+    askDrop(state);
   }
 
   /** Everything that was added to make the final stream at position t, in order. A block that
@@ -60,34 +61,19 @@
       + `Largest share: ${all[top].name} with ${Page.percentSigned(all[top].share)}. All shares together: ${(100 * total).toFixed(1)} %.${mixed}`);
   }
 
-  /** Logits (T, V) with a part taken away. */
-  function forwardWithout(model, ids, part) {
-    if (part === "residual" || part === "norm") return model.forward(ids, { lesson: { [part]: false } });
-    const tap = (name, values) => (name === part ? new Float32Array(values.length) : undefined);
-    return model.forward(ids, { tap });
+  /** As many tokens, up to `most`, as a whole pass can be computed for while somebody types; a
+   *  large model's reader has pressed a button. */
+  function affordable({ model, engine }, most) {
+    return engine.isLocal ? Math.max(6, Math.min(most, Math.floor(1.2e8 / model.parameterCount))) : most;
   }
 
-  /** Mean cross-entropy in nats of each next token of the text, and the last distribution. */
-  function lossOf(logits, ids, V) {
-    let sum = 0;
-    for (let t = 0; t + 1 < ids.length; t++) {
-      sum -= Math.log(Page.softmax(logits.subarray(t * V, (t + 1) * V))[ids[t + 1]]);
-    }
-    return sum / Math.max(1, ids.length - 1);
+  function askDrop(state) {
+    ask.offer({ ids: state.ids.slice(0, state.pinned + 1).slice(-affordable(state, 32)), part: local.part });
   }
 
-  /** As many tokens, up to `most`, as a whole pass can be computed for while somebody types. */
-  function affordable(model, most) {
-    return Math.max(6, Math.min(most, Math.floor(1.2e8 / model.parameterCount)));
-  }
-
-  function showDrop({ model, ids, pinned, tokenizer }) {
-    const V = model.config.vocab_size, shown = ids.slice(0, pinned + 1).slice(-affordable(model, 32));
-    const before = model.forward(shown);
-    const after = local.part === "none" ? before : forwardWithout(model, shown, local.part);
-    const last = (logits) => Page.softmax(logits.subarray((shown.length - 1) * V));
-    Page.compareBars(slots.drop, tokenizer, last(before), last(after), "residual");
-    const [a, b] = [lossOf(before, shown, V), lossOf(after, shown, V)];
+  function showDrop({ model, pinned, tokenizer }, [before, after], { ids: shown }) {
+    const V = model.config.vocab_size, a = before.loss, b = after.loss;
+    Page.compareBars(slots.drop, tokenizer, before.last, after.last, "residual");
     const span = shown.length < pinned + 1 ? `the ${shown.length} tokens up to the pinned one` : "the text up to the pinned token";
     Page.readout(slots.drop, shown.length < 2 ? "The loss needs a second token: type some text."
       : `Loss on ${span}: ${a.toFixed(2)} nats per token${local.part === "none" ? " with nothing dropped" : `, ${b.toFixed(2)} without this part`}; `
@@ -95,6 +81,6 @@
   }
 
   Page.percentSigned = (share) => `${share < 0 ? "−" : ""}${(100 * Math.abs(share)).toFixed(1)} %`;
-  Object.assign(Page, { writes, forwardWithout, lossOf, affordable });
+  Object.assign(Page, { writes, affordable });
   Page.step("block", { mount, render });
 })();

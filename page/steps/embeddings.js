@@ -2,28 +2,39 @@
 "use strict";
 (() => {
   const Page = (window.Page ??= {});
-  const local = { positions: true, seed: 1, lengths: null, model: null };
-  let slots;
+  const local = { positions: true, seed: 1 };
+  let slots, asks;
 
   function mount(root, state) {
     slots = Object.fromEntries(["row", "neighbours", "positions", "order"].map((name) => [name, Page.slot(root, name)]));
+    asks = {
+      neighbours: Page.request(slots.neighbours, state, { task: "neighbours", draw: (found, { id }) => {
+        showRow(state, id, found.row);
+        showNeighbours(state, id, found);
+      } }),
+      positions: Page.request(slots.positions, state, { task: "positions", draw: (values, { T }) => showPositions(state, values, T) }),
+      order: Page.request(slots.order, state, { task: "order", draw: (effect, { other }) => showOrder(state, effect, other) }),
+    };
     const box = Page.controls(slots.order);
-    Page.toggle(box, { label: "Positions on", checked: true, onChange: (on) => { local.positions = on; showOrder(state); } });
-    Page.button(box, { label: "Shuffle again", onClick: () => { local.seed++; showOrder(state); } });
+    Page.toggle(box, { label: "Positions on", checked: true, onChange: (on) => { local.positions = on; askOrder(state); } });
+    Page.button(box, { label: "Shuffle again", onClick: () => { local.seed++; askOrder(state); } });
   }
 
   function render(state, change) {
-    showRow(state);
-    if (change !== "theme") showNeighbours(state);
+    asks.neighbours.offer({ id: state.ids[state.pinned], count: 8 });
     if (change !== "pin") {
-      showPositions(state);
-      showOrder(state);
+      const { max_seq_len } = state.model.config;
+      asks.positions.offer({ T: Math.min(max_seq_len, Math.max(2, state.ids.length)) });
+      askOrder(state);
     }
   }
 
-  function showRow(state) {
-    const { d_model: D } = state.model.config, id = state.ids[state.pinned];
-    const row = state.model.tokenEmbedding.weight.subarray(id * D, (id + 1) * D);
+  function askOrder({ ids }) {
+    asks.order.offer({ ids, other: shuffled(ids, local.seed), lesson: { positions: local.positions } });
+  }
+
+  function showRow(state, id, row) {
+    const { d_model: D } = state.model.config;
     const columns = Math.min(D, 64), rows = Math.ceil(D / columns);
     const values = new Float32Array(rows * columns).fill(NaN);
     values.set(row);
@@ -34,44 +45,20 @@
     });
   }
 
-  /** Lengths of all rows, once per model. */
-  function rowLengths(model) {
-    if (local.model !== model) {
-      const { d_model: D, vocab_size: V } = model.config;
-      local.lengths = Float32Array.from({ length: V }, (_, v) => Page.norm(model.tokenEmbedding.weight, v * D, D));
-      local.model = model;
-    }
-    return local.lengths;
-  }
-
-  function cosines(model, id) {
-    const { d_model: D } = model.config, lengths = rowLengths(model);
-    const table = model.tokenEmbedding.weight, row = table.subarray(id * D, (id + 1) * D);
-    const products = Page.linear(row, 1, table, null, D, model.config.vocab_size);
-    return products.map((product, v) => product / (lengths[v] * lengths[id] || 1));
-  }
-
-  function showNeighbours({ model, tokenizer, ids, pinned }) {
-    const id = ids[pinned], cosine = cosines(model, id);
-    cosine[id] = -Infinity;
-    const items = Page.largest(cosine, 8).map((v) => ({
-      label: tokenizer.show(v), value: cosine[v], text: cosine[v].toFixed(3), hue: "residual",
-    }));
+  function showNeighbours({ tokenizer }, id, { best, cosines, mean }) {
+    const items = best.map((v, i) => ({ label: tokenizer.show(v), value: cosines[i], text: cosines[i].toFixed(3), hue: "residual" }));
     Page.bars(slots.neighbours, { label: `Tokens most similar to ${tokenizer.show(id)}, by cosine`, items, max: 1 });
-    const mean = cosine.reduce((sum, value) => sum + (value > -2 ? value : 0), 0) / (cosine.length - 1);
     Page.readout(slots.neighbours, `Nearest to ${tokenizer.show(id)} is ${items[0].label} with cosine ${items[0].text}; `
       + `over all tokens the mean is ${mean.toFixed(3).replace("-", "−")}.`);
   }
 
-  function showPositions({ model, ids }) {
-    const { d_model: D, max_seq_len } = model.config, T = Math.min(max_seq_len, Math.max(2, ids.length));
-    const table = model.positions.rows(T), box = Page.keep(slots.positions, "map", () => Page.element("div"));
-    box.hidden = table === null;
-    if (!table) {
+  function showPositions({ model }, values, T) {
+    const box = Page.keep(slots.positions, "map", () => Page.element("div"));
+    box.hidden = values === null;
+    if (!values) {
       return Page.readout(slots.positions, "This model adds no vector for the position, so there is nothing to compare here: "
         + "its positions are rotary. In each block, queries and keys are turned by an angle that grows with their position.");
     }
-    const values = Page.linear(table, T, table, null, D, T); // (T, T)
     const labels = Array.from({ length: T }, (_, t) => String(t));
     Page.heatMap(box, {
       label: "Dot products of positions", rows: T, columns: T, values, hue: "position", diverging: true,
@@ -103,24 +90,8 @@
     return out;
   }
 
-  /** Output of the first block's attention at the last position. */
-  function firstAttention(model, ids, lesson) {
-    const first = Page.buildModel({ ...model.config, n_layers: 1 }, model.parameters);
-    let output;
-    const tap = (name, values) => { if (name === "blocks.0.attention.output") output = values; };
-    first.forward(ids, { tap, lesson, logits: "none" });
-    return output.slice(-model.config.d_model);
-  }
-
-  /** How much that output changes when the order does. */
-  function orderEffect(model, ids, other, lesson) {
-    const a = firstAttention(model, ids, lesson), b = firstAttention(model, other, lesson);
-    return { change: Math.max(...a.map((value, i) => Math.abs(value - b[i]))), size: Math.max(...a.map(Math.abs)) };
-  }
-
-  function showOrder({ model, tokenizer, ids }) {
-    const other = shuffled(ids, local.seed), lesson = { positions: local.positions };
-    const { change, size } = orderEffect(model, ids, other, lesson), none = change < 1e-5 * Math.max(1, size);
+  function showOrder({ model, tokenizer, ids }, { change, size }, other) {
+    const none = change < 1e-5 * Math.max(1, size);
     Page.chips(slots.order, { label: "The shuffled prompt", tokens: other.map((id) => tokenizer.show(id)) });
     Page.bars(slots.order, {
       label: "Change of the first block's attention at the last position", max: size,
@@ -137,6 +108,6 @@
       + `${model.config.d_model} outputs is ${Page.format(change, 2)}, ${verdict}`);
   }
 
-  Object.assign(Page, { shuffled, orderEffect });
+  Object.assign(Page, { shuffled });
   Page.step("embeddings", { mount, render });
 })();

@@ -3,10 +3,15 @@
 (() => {
   const Page = (window.Page ??= {});
   const local = { layer: 0, neuron: null };
-  let slots, layers, shape = 0;
+  let slots, layers, asks, shape = 0;
 
   function mount(root, state) {
     slots = Object.fromEntries(["curve", "neurons", "silenced"].map((name) => [name, Page.slot(root, name)]));
+    asks = {
+      neurons: Page.request(slots.curve, state, { task: "neurons", draw: (found) => showLayer(state, found) }),
+      silence: Page.request(slots.silenced, state, { task: "silence", label: "Silence the neuron",
+        draw: (logits) => showSilenced(state, logits) }),
+    };
     layers = Page.choice(Page.controls(slots.curve), { label: "Block", options: [], onChange: (layer) => {
       Object.assign(local, { layer, neuron: null });
       show(state);
@@ -26,23 +31,20 @@
   }
 
   function show(state) {
-    const F = state.model.config.d_ff, name = `blocks.${local.layer}.feed_forward`;
-    const activations = state.trace.row(`${name}.activations`, state.pinned);
-    local.neuron ??= strongest(state, activations)[0];
-    showCurve(state, activations);
-    showNeurons(state, activations, F);
-    showSilenced(state, activations);
+    asks.neurons.offer({ layer: local.layer, position: state.pinned, count: 8 });
   }
 
-  /** What goes into the curve: W₁ · LayerNorm(x) + b₁ at the pinned position, or its variant. */
-  function inputs(state) {
-    const block = state.model.blocks[local.layer];
-    const x = state.trace.row(`blocks.${local.layer}.residual_middle`, state.pinned);
-    return block.feedForward.sums(block.feedForwardNorm(x, { T: 1, lesson: {} }), 1);
+  const activationsOf = ({ trace, pinned }) => trace.row(`blocks.${local.layer}.feed_forward.activations`, pinned);
+
+  function showLayer(state, { sums, strongest }) {
+    local.neuron ??= strongest[0];
+    showCurve(state, sums);
+    showNeurons(state, strongest);
+    asks.silence.offer({ ids: state.ids, layer: local.layer, neuron: local.neuron, position: state.pinned });
   }
 
-  function showCurve(state, activations) {
-    const z = inputs(state), low = Math.min(-3, ...z), high = Math.max(3, ...z);
+  function showCurve(state, z) {
+    const activations = activationsOf(state), low = Math.min(-3, ...z), high = Math.max(3, ...z);
     const { name, at } = state.model.blocks[local.layer].feedForward.curve;
     const line = Array.from({ length: 81 }, (_, i) => low + ((high - low) * i) / 80).map((v) => [v, at(v)]);
     const heights = [...line.map(([, y]) => y), ...activations]; // of the dots too, which may be off the curve
@@ -62,20 +64,12 @@
     return name === "GELU" ? "" : ` This model's curve is ${name}, not GELU.`;
   }
 
-  /** Neurons by how much they write: |activation| · length of their column of W₂. */
-  function strongest({ model }, activations) {
-    const F = model.config.d_ff, weight = model.parameters.get(`blocks.${local.layer}.feed_forward.contract.weight`).data;
-    const squares = new Float64Array(F);
-    for (let i = 0; i < weight.length; i++) squares[i % F] += weight[i] ** 2;
-    return Page.largest(squares.map((sum, n) => Math.abs(activations[n]) * Math.sqrt(sum)), 8);
-  }
-
-  function showNeurons(state, activations, F) {
-    const columns = Math.min(F, 32), rows = Math.ceil(F / columns);
+  function showNeurons(state, top) {
+    const activations = activationsOf(state), F = activations.length;
+    const columns = Math.min(F, F > 1024 ? 64 : 32), rows = Math.ceil(F / columns);
     const values = new Float32Array(rows * columns).fill(NaN);
     values.set(activations);
     const pick = (neuron) => { local.neuron = neuron; show(state); };
-    const top = strongest(state, activations);
     Page.subtitle(slots.neurons, "Those that write most");
     Page.chips(slots.neurons, {
       label: "Neurons that write most; press one to silence it", tokens: top.map((n) => `#${n}`),
@@ -90,21 +84,9 @@
     });
   }
 
-  /** Logits at position t with one neuron of a block held at zero everywhere. */
-  function silence(model, ids, layer, neuron, t) {
-    const tap = (name, values, [T, F]) => {
-      if (name !== `blocks.${layer}.feed_forward.activations`) return undefined;
-      const out = values.slice();
-      for (let row = 0; row < T; row++) out[row * F + neuron] = 0;
-      return out;
-    };
-    return model.forward(ids.slice(0, t + 1), { tap, logits: "last" });
-  }
-
-  function showSilenced(state, activations) {
-    const { model, ids, pinned, tokenizer } = state;
-    const before = Page.softmax(state.trace.logits(pinned));
-    const after = Page.softmax(silence(model, ids, local.layer, local.neuron, pinned));
+  function showSilenced(state, logits) {
+    const { pinned, tokenizer } = state, activations = activationsOf(state);
+    const before = Page.softmax(state.trace.logits(pinned)), after = Page.softmax(logits);
     compareBars(slots.silenced, tokenizer, before, after, "feed-forward");
     const moved = Page.largest(before.map((p, v) => Math.abs(p - after[v])), 1)[0];
     Page.readout(slots.silenced, `Neuron ${local.neuron} of block ${local.layer} (activation ${Page.format(activations[local.neuron])} at the pinned token) held at zero: `
@@ -120,6 +102,6 @@
     Page.bars(box, { label: "Probability of the next token, as it is and changed", items, max: 1 });
   }
 
-  Object.assign(Page, { silence, compareBars });
+  Object.assign(Page, { compareBars });
   Page.step("feed_forward", { mount, render });
 })();

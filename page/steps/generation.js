@@ -73,7 +73,7 @@
   function startOver() {
     stop();
     figure.written = [];
-    figure.writer = null;
+    figure.begun = false;
     readout(figure.textBox, "");
   }
 
@@ -108,8 +108,13 @@
         svg("text", { class: "tick end", x: left - 6, y: y(10 ** power) + 4, text: power ? `10${"⁻⁰¹²³⁴⁵⁶⁷⁸⁹"[0]}${"⁰¹²³⁴⁵⁶⁷⁸⁹"[-power]}` : "1" }));
     }
     const outline = (values) => {
-      let path = `M${x(0).toFixed(1)} ${bottom}`;
-      order.forEach((id, rank) => { path += `V${y(values[id]).toFixed(1)}H${x(rank + 1).toFixed(1)}`; });
+      let path = `M${x(0).toFixed(1)} ${bottom}`, drawn = x(0), highest = 0;
+      order.forEach((id, rank) => { // ranks that share half a pixel share a step
+        highest = Math.max(highest, values[id]);
+        if (x(rank + 1) - drawn < 0.5 && rank + 1 < V) return;
+        path += `V${y(highest).toFixed(1)}H${x(rank + 1).toFixed(1)}`;
+        [drawn, highest] = [x(rank + 1), 0];
+      });
       return `${path}V${bottom}Z`;
     };
     picture.append(svg("path", { class: "vocabulary before", d: outline(before) }), svg("path", { class: "vocabulary after", d: outline(after) }));
@@ -129,31 +134,22 @@
   /** Tokens one after the other, with a pause after each, so that Stop is heard. */
   async function write(count) {
     stop();
-    const turn = figure.running, { state, settings, seed } = figure;
-    figure.writer ??= { rng: Page.random(seed), cache: new Page.KVCache(state.model.config), ids: [...state.ids] };
+    const turn = figure.running, { state } = figure;
     for (let n = 0; n < count; n++) {
       await Page.breathe();
       if (turn !== figure.running) return;
-      const { id, probability } = nextToken(state.model, figure.writer, settings);
-      figure.written.push({ id, probability });
+      const token = await new Promise((done) => { askForToken(done); });
+      if (turn !== figure.running) return;
+      figure.written.push(token);
       drawText();
-      if (id === state.tokenizer.endOfText) return;
+      if (token.id === state.tokenizer.endOfText) return;
     }
   }
 
-  /** One more token; past the context the last half is kept and read again. */
-  function nextToken(model, writer, settings) {
-    const limit = model.config.max_seq_len;
-    if (writer.ids.length > limit) {
-      writer.ids = writer.ids.slice(-Math.max(1, Math.floor(limit / 2)));
-      writer.cache.truncate(0);
-    }
-    const fresh = writer.ids.slice(writer.cache.length);
-    const logits = model.forward(fresh, { cache: writer.cache, logits: "last" });
-    const probabilities = Page.nextTokenDistribution(logits, { ...settings, history: writer.ids });
-    const id = Page.sample(probabilities, writer.rng);
-    writer.ids = [...writer.ids, id];
-    return { id, probability: probabilities[id] };
+  function askForToken(done) {
+    const { state, seed, settings, begun } = figure;
+    figure.begun = true;
+    state.engine.ask("write", { ids: [...state.ids], seed, settings, begin: !begun }, { done });
   }
 
   function drawText() {

@@ -32,11 +32,11 @@
     const turn = figure.running, { model, tokenizer } = figure.state, { config } = model;
     const room = config.max_seq_len - COUNT;
     let ids = figure.state.ids.slice(-Math.max(1, room));
-    const cache = new Page.KVCache(config);
     for (let n = 0; n < COUNT && ids.length <= config.max_seq_len; n++) {
       await Page.breathe();
       if (turn !== figure.running) return;
-      const row = compareOnce(model, ids, cache);
+      const row = await compareOnce(ids, n === 0);
+      if (turn !== figure.running) return;
       if (row.id === tokenizer.endOfText) break;
       figure.rows.push(row);
       ids = [...ids, row.id];
@@ -45,21 +45,8 @@
   }
 
   /** The next token from the whole text, and from its last token and the cache. */
-  function compareOnce(model, ids, cache) {
-    const started = performance.now();
-    const whole = model.forward(ids, { logits: "last" });
-    const between = performance.now();
-    const cached = cache.length, fresh = ids.slice(cached);
-    const lesson = figure.bug && cached > 0 ? { offset: 0 } : {};
-    const last = model.forward(fresh, { cache, lesson, logits: "last" });
-    const ended = performance.now();
-    let difference = 0;
-    for (let i = 0; i < whole.length; i++) difference = Math.max(difference, Math.abs(whole[i] - last[i]));
-    return {
-      id: Page.largest(last, 1)[0], right: Page.largest(whole, 1)[0], difference,
-      work: [Page.multiplyAdds(model.config, ids.length), Page.multiplyAdds(model.config, fresh.length, cached)],
-      time: [between - started, ended - between],
-    };
+  function compareOnce(ids, begin) {
+    return new Promise((done) => { figure.state.engine.ask("cost", { ids, bug: figure.bug, begin }, { done }); });
   }
 
   function draw() {

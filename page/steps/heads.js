@@ -4,13 +4,14 @@
   const Page = (window.Page ??= {});
   const { element } = Page;
   const local = { layer: 0, head: 0, mask: true, replacement: null };
-  let slots, replacements;
+  let slots, replacements, ask;
 
   function mount(root, state) {
     slots = Object.fromEntries(["gallery", "head", "mask"].map((name) => [name, Page.slot(root, name)]));
+    ask = Page.request(slots.mask, state, { task: "mask", label: "Compare the logits", draw: (changes, question) => showMask(state, changes, question) });
     const box = Page.controls(slots.mask);
-    Page.toggle(box, { label: "Causal mask on", checked: true, onChange: (on) => { local.mask = on; showMask(state); } });
-    replacements = Page.choice(box, { label: "Last token becomes", options: [], onChange: (id) => { local.replacement = id; showMask(state); } });
+    Page.toggle(box, { label: "Causal mask on", checked: true, onChange: (on) => { local.mask = on; askMask(state); } });
+    replacements = Page.choice(box, { label: "Last token becomes", options: [], onChange: (id) => { local.replacement = id; askMask(state); } });
   }
 
   function render(state, change) {
@@ -21,7 +22,7 @@
     showHead(state);
     if (change === "prompt" || change === "model") {
       offerReplacements(state);
-      showMask(state);
+      askMask(state);
     }
   }
 
@@ -76,32 +77,24 @@
   function offerReplacements(state) {
     const { ids, tokenizer } = state, last = ids.at(-1);
     const before = state.trace.logits(Math.max(0, ids.length - 2));
-    const others = Page.largest(before, 5).filter((id) => id !== last && id !== tokenizer.endOfText).slice(0, 4);
+    const others = Page.largest(before, 5).filter((id) => id !== last && !tokenizer.isSpecial(id)).slice(0, 4);
     local.replacement = others[0];
     replacements.fill(others.map((id) => ({ value: id, label: tokenizer.show(id) })));
   }
 
-  /** Largest change of any logit at each position but the last, when the last token changes. */
-  function changeBeforeLast(model, ids, other, lesson) {
-    const a = model.forward(ids, { lesson }), b = model.forward(other, { lesson });
-    const V = model.config.vocab_size;
-    return ids.slice(0, -1).map((_, t) => {
-      let most = 0;
-      for (let i = t * V; i < (t + 1) * V; i++) most = Math.max(most, Math.abs(a[i] - b[i]));
-      return most;
-    });
-  }
-
-  function showMask(state) {
-    const { model, tokenizer } = state, most = Page.affordable(model, 16), ids = state.ids.slice(-most);
-    const cut = ids.length < state.ids.length ? ` (the last ${most} tokens of your prompt)` : "";
+  function askMask(state) {
+    const ids = state.ids.slice(-Page.affordable(state, 16));
     if (ids.length < 2) {
+      ask.stop();
       Page.bars(slots.mask, { label: "Changes", items: [] });
       Page.readout(slots.mask, "There is only one token: nothing comes before it. Type some text.");
       return;
     }
-    const other = [...ids.slice(0, -1), local.replacement];
-    const changes = changeBeforeLast(model, ids, other, { mask: local.mask });
+    ask.offer({ ids, other: [...ids.slice(0, -1), local.replacement], lesson: { mask: local.mask } });
+  }
+
+  function showMask(state, changes, { ids }) {
+    const { tokenizer } = state, cut = ids.length < state.ids.length ? ` (the last ${ids.length} tokens of your prompt)` : "";
     Page.bars(slots.mask, {
       label: "Largest change of any logit at each earlier position", hue: local.mask ? "neutral" : "warning",
       max: Math.max(1e-9, ...changes),
@@ -112,6 +105,5 @@
       + (change === 0 ? "the largest change of any earlier logit is exactly 0." : `the largest change of any earlier logit is ${Page.format(change)}: the future leaked.`));
   }
 
-  Object.assign(Page, { changeBeforeLast });
   Page.step("heads", { mount, render });
 })();

@@ -3,7 +3,7 @@
 (() => {
   const Page = (window.Page ??= {});
   const { keep, readout, percent } = Page;
-  const figure = { song: 0, head: null, ablated: new Set(), on: "songs", turn: 0, measured: null };
+  const figure = { song: 0, head: null, ablated: new Set(), on: "songs", measured: null };
 
   function mount(root, state) {
     Object.assign(figure, { state, scoresBox: Page.slot(root, "induction"), songBox: Page.slot(root, "song"), ablateBox: Page.slot(root, "ablation") });
@@ -17,6 +17,12 @@
     Page.button(switches, { label: "Ablate the selected head", onClick: () => ablate(figure.head) });
     Page.button(switches, { label: "Ablate another head instead", onClick: () => ablate(other(figure.head)) });
     Page.button(switches, { label: "Put all back", onClick: () => ablate(null) });
+    figure.ask = {
+      scores: Page.request(figure.scoresBox, state, { task: "scores", label: "Measure the heads", turns: true, lasting: true, draw: useScores,
+        progress: ({ share }, { repeats }) => readout(figure.scoresBox, `Measuring the heads: ${Math.floor(share * repeats.length)} of ${repeats.length} …`) }),
+      song: Page.request(figure.songBox, state, { task: "song", label: "Read the song", lasting: true, draw: useSong }),
+      ablation: Page.request(figure.ablateBox, state, { task: "ablation", lasting: true, draw: (changed) => drawAblation(changed) }),
+    };
     Page.inside = figure; // the patching figure uses the same song
     for (const box of [figure.scoresBox, figure.songBox, figure.ablateBox]) readout(box, "Measuring …");
     Page.whenSeen(root, () => { figure.seen = true; measure(); });
@@ -31,33 +37,34 @@
 
   function render(state, change) {
     if (change === "model") {
-      Object.assign(figure, { head: null, measured: null, tokens: null });
+      Object.assign(figure, { head: null, measured: null, tokens: null, weights: null });
       figure.ablated.clear();
+      for (const ask of Object.values(figure.ask)) ask.stop();
+      figure.onSong?.(); // there is none yet
       if (figure.seen) measure();
-    } else if (figure.measured && (change === "resize" || change === "theme")) {
-      drawScores();
-      drawSong();
-      drawAblation();
+    } else if (change === "resize" || change === "theme") {
+      if (figure.measured) drawScores();
+      if (figure.weights) drawSong();
+      if (figure.weights) drawAblation();
     }
   }
 
-  /** Scores of all heads over all songs, one model run between two breaths. */
-  async function measure() {
-    const turn = ++figure.turn, { model, tokenizer } = figure.state, { n_heads, max_seq_len } = model.config;
-    const repeats = examples(tokenizer, max_seq_len);
-    if (repeats.length === 0) return void explainShort(max_seq_len);
-    const scores = new Page.InductionScores(model.config);
-    for (const [i, repeat] of repeats.entries()) {
-      readout(figure.scoresBox, `Measuring the heads: ${i} of ${repeats.length} …`);
-      await Page.breathe();
-      if (turn !== figure.turn) return;
-      scores.add(model, repeat);
-    }
-    const best = Page.bestHead(scores);
+  /** Scores of all heads over all songs, with breaths between. */
+  function measure() {
+    const { model: { config }, tokenizer, engine } = figure.state, repeats = examples(tokenizer, config.max_seq_len);
+    if (repeats.length === 0) return void explainShort(config.max_seq_len);
+    readout(figure.scoresBox, "Measuring …");
+    figure.ask.scores.offer({ repeats });
+    if (!engine.isLocal) readSong(); // its reader may begin with either
+  }
+
+  function useScores(scores, { repeats }) {
+    const { n_heads } = figure.state.model.config, { best } = scores;
     figure.measured = { scores, best, count: repeats.length };
     figure.head ??= best.layer * n_heads + best.head;
     drawScores();
-    readSong();
+    if (figure.weights) drawSong();
+    else readSong();
   }
 
   function examples(tokenizer, maxLength) {
@@ -81,7 +88,7 @@
       columnLabels: Array.from({ length: n_heads }, (_, i) => `head ${i}`),
       selected: [Math.floor(figure.head / n_heads), figure.head % n_heads],
       describe: (layer, head) => `${name(layer, head)}: induction score ${scores.scores[layer * n_heads + head].toFixed(3)}`,
-      onSelect: (layer, head) => { figure.head = layer * n_heads + head; drawScores(); drawSong(); } });
+      onSelect: (layer, head) => { figure.head = layer * n_heads + head; drawScores(); if (figure.weights) drawSong(); } });
     const where = figure.on === "songs" ? `${count} songs in held-out stories` : `${count} sequences of random tokens`;
     figure.scoresBox.dataset.best = best.score;
     readout(figure.scoresBox, `Over ${where} (${scores.count} copied tokens): the best is ${name(best.layer, best.head)} with `
@@ -93,25 +100,30 @@
     return window ? ` In this model a head sees the last ${window} positions only, and scores 0 where the first singing is further back.` : "";
   }
 
-  /** The chosen story, through the model once: its attention and its copied tokens. */
+  /** The chosen story, through the model: its attention and its copied tokens. */
   function readSong() {
     const { model, tokenizer } = figure.state;
     const tokens = Page.tokenizeSong(story(), tokenizer, model.config.max_seq_len);
     if (!tokens) return void explainShort(model.config.max_seq_len);
-    figure.tokens = tokens;
-    figure.weights = new Page.InductionScores(model.config).add(model, tokens);
+    Object.assign(figure, { tokens, weights: null, intact: null });
+    figure.ablateBox.classList.add("waiting");
+    readout(figure.ablateBox, "The song above has not been read yet.");
+    figure.ask.song.offer({ tokens });
+    figure.onSong?.();
+  }
+
+  function useSong({ weights, intact }, { tokens }) {
+    Object.assign(figure, { weights, intact });
+    figure.head ??= 0; // until the heads have been measured
     figure.query = tokens.first.findLastIndex((earlier) => earlier >= 0) - 2;
     if (!(tokens.first[figure.query] >= 0)) figure.query = tokens.first.findIndex((earlier) => earlier >= 0);
-    figure.intact = Page.copiedProbabilities(model, tokens);
     drawSong();
     ablate(null);
-    figure.onSong?.();
   }
 
   /** The story as chips, shaded by where the selected head looks from the chosen token. */
   function drawSong() {
     const { tokens, weights, query, head, state } = figure, { n_heads } = state.model.config;
-    if (!tokens) return;
     const { ids, first } = tokens, T = ids.length, layer = Math.floor(head / n_heads), h = head % n_heads;
     const row = weights[layer].subarray((h * T + query) * T, (h * T + query + 1) * T);
     const shown = ids.map((id) => state.tokenizer.show(id));
@@ -131,14 +143,18 @@
   }
 
   function ablate(head) {
+    if (!figure.weights) return;
+    figure.ask.ablation.stop();
     figure.ablated = new Set(head === null ? [] : [head]);
-    drawAblation();
+    if (head === null) return void drawAblation(figure.intact);
+    if (!figure.state.engine.isLocal) readout(figure.ablateBox, "Computing …");
+    figure.ask.ablation.offer({ tokens: figure.tokens, head });
   }
 
-  function drawAblation() {
-    const { tokens, ablated, intact, state } = figure, { model, tokenizer } = state, { n_heads } = model.config;
-    if (!tokens) return;
-    const changed = ablated.size ? Page.copiedProbabilities(model, tokens, Page.ablating(model.config, ablated)) : intact;
+  function drawAblation(changed = figure.changed) {
+    const { ablated, intact, state } = figure, { tokenizer } = state, { n_heads } = state.model.config;
+    figure.changed = changed;
+    figure.ablateBox.classList.remove("waiting");
     Page.bars(keep(figure.ablateBox, "bars", () => document.createElement("div")), {
       label: "Probability of each copied token of the second singing", max: 1, wide: true,
       items: changed.map(({ id, p }, i) => ({ label: tokenizer.show(id), value: p,

@@ -5,9 +5,10 @@
   const Page = (window.Page ??= {});
   const { keep, readout, percent } = Page;
   const SONGS = 4; // of one song alone the answer would depend on which
+  const SONGS_LARGE = 1; // but a large model takes minutes for each
   const AT_ONCE = 3e10; // multiply-adds that are spent without being asked: seconds
   const SHOWN = 12;
-  const figure = { turn: 0, found: null, seen: false };
+  const figure = { found: null, job: null, seen: false };
 
   function mount(root, state) {
     Object.assign(figure, { state, box: Page.slot(root, "circuit") });
@@ -20,7 +21,7 @@
 
   function render(state, change) {
     if (change !== "model") return;
-    figure.turn++;
+    figure.job?.cancel();
     figure.found = null;
     delete figure.box.dataset.leansOn;
     draw();
@@ -28,8 +29,8 @@
   }
 
   function songs() {
-    const { model, tokenizer } = figure.state;
-    return Page.samples.songs.map((song) => Page.tokenizeSong(song, tokenizer, model.config.max_seq_len)).filter(Boolean).slice(0, SONGS);
+    const { model, tokenizer, engine } = figure.state, most = engine.isLocal ? SONGS : SONGS_LARGE;
+    return Page.samples.songs.map((song) => Page.tokenizeSong(song, tokenizer, model.config.max_seq_len)).filter(Boolean).slice(0, most);
   }
 
   /** At once where it takes seconds; a large model waits for its reader. */
@@ -42,35 +43,21 @@
   }
 
   function cancel() {
-    figure.turn++;
+    figure.job?.cancel();
     if (!figure.found) readout(figure.box, "Cancelled. Press the button to begin again.");
   }
 
-  async function find() {
-    const turn = ++figure.turn, { model } = figure.state, repeats = songs();
+  function find() {
+    figure.job?.cancel();
+    const { model: { config }, tokenizer, engine } = figure.state, repeats = songs();
     if (repeats.length === 0) {
-      return void readout(figure.box, `This model's context of ${model.config.max_seq_len} tokens is too short for a song and its repetition.`);
+      return void readout(figure.box, `This model's context of ${config.max_seq_len} tokens is too short for a song and its repetition.`);
     }
+    const prompts = Page.samples.songs.map((song) => Page.matchOrCountPrompt(tokenizer, config.max_seq_len, song)).filter(Boolean);
     readout(figure.box, "Measuring the heads …");
-    await Page.breathe();
-    if (turn !== figure.turn) return;
-    const found = await Page.findCircuit(model, repeats, { cancelled: () => turn !== figure.turn,
-      onProgress: (done, all) => readout(figure.box, `Measuring without each earlier head: ${done} of ${all} …`) });
-    const ways = found && await continuations(() => turn !== figure.turn);
-    if (!ways) return;
-    figure.found = { ...found, songs: repeats.length, ways };
-    draw();
-  }
-
-  /** How the model continues each song whose second singing starts in the middle. */
-  async function continuations(cancelled) {
-    const { model, tokenizer } = figure.state, ways = [];
-    for (const song of Page.samples.songs) {
-      await Page.breathe();
-      if (cancelled()) return null;
-      ways.push(Page.matchOrCount(model, tokenizer, song));
-    }
-    return ways.filter(Boolean);
+    figure.job = engine.ask("circuit", { songs: repeats, prompts }, { turns: true, lasting: true,
+      progress: ({ done, all }) => readout(figure.box, `Measuring without each earlier head: ${done} of ${all} …`),
+      done: (found) => { figure.found = { ...found, songs: repeats.length }; draw(); } });
   }
 
   function describeWays(ways) {
@@ -94,7 +81,7 @@
     const helper = Page.leansOn(found);
     figure.box.dataset.leansOn = helper ? `${helper.layer}.${helper.head} ${Page.helperKind(helper)}` : "none";
     const more = found.helpers.length > SHOWN ? ` Shown are the ${SHOWN} most missed of ${found.helpers.length} earlier heads.` : "";
-    readout(figure.box, `Over ${found.songs} songs (${found.count} copied tokens). ${Page.describeCircuit(found)}${describeWays(found.ways)}${more}`);
+    readout(figure.box, `Over ${found.songs === 1 ? "one song" : `${found.songs} songs`} (${found.count} copied tokens). ${Page.describeCircuit(found)}${describeWays(found.ways)}${more}`);
   }
 
   Page.step("inside", { mount, render });

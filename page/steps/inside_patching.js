@@ -3,7 +3,7 @@
 (() => {
   const Page = (window.Page ??= {});
   const { element, keep, readout } = Page;
-  const figure = { site: "residual", at: 3, turn: 0, pair: null };
+  const figure = { site: "residual", at: 3, pair: null, differences: null, values: null };
 
   function mount(root, state) {
     Object.assign(figure, { state, box: Page.slot(root, "patching") });
@@ -12,38 +12,53 @@
       options: Page.patchingSites.map((site) => ({ value: site, label: site })) });
     figure.slider = Page.slider(row, { label: "Syllable that is changed", min: 1, max: 6, value: 3,
       onInput: (value) => { figure.at = value; prepare(); } });
-    figure.start = Page.button(row, { label: "Patch every block and position", onClick: () => sweep() });
-    Page.button(row, { label: "Cancel", onClick: cancel });
+    Page.button(row, { label: "Patch every block and position", onClick: start });
+    Page.button(row, { label: "Cancel", onClick: () => { if (cancel()) describe("Cancelled."); } });
     readout(figure.box, "Waiting for the songs …");
-    Page.inside.onSong = prepare; // another song was chosen
+    Page.inside.onSong = prepare;
   }
 
   function render(state, change) {
-    if (change === "model") cancel();
-    if ((change === "resize" || change === "theme") && figure.values) draw();
+    if ((change === "resize" || change === "theme") && figure.values) draw(figure.said);
   }
 
+  /** Whether there was anything to cancel. */
   function cancel() {
-    figure.turn++;
+    const { job } = figure;
+    job?.cancel();
+    figure.job = null;
+    return Boolean(job);
   }
 
-  /** The two prompts, and what the model answers to each. */
+  /** Another model or song: the two prompts. A small model answers both at once, a large one when it is asked to patch. */
   function prepare() {
     cancel();
+    Object.assign(figure, { pair: null, differences: null, values: null });
     const { tokens } = Page.inside;
-    if (!tokens) return;
+    if (!tokens) return void readout(figure.box, "Waiting for the songs …");
     const copied = tokens.first.filter((earlier) => earlier >= 0).length;
     figure.slider.limit(copied);
-    figure.values = null;
-    try {
-      figure.pair = Page.songPair(tokens, Math.min(figure.at, copied) - 1, 3);
-      figure.patching = new Page.Patching(figure.state.model, figure.pair);
-    } catch (error) {
-      figure.patching = null;
-      return void readout(figure.box, error.message);
-    }
+    figure.pair = Page.songPair(tokens, Math.min(figure.at, copied) - 1, 3);
     drawPrompts();
     draw();
+    if (figure.state.engine.isLocal) answer(() => {});
+  }
+
+  /** What the model answers to each prompt, and then. */
+  function answer(then) {
+    const progress = ({ share }) => describe(`The model reads both prompts: ${Math.round(100 * share)} % …`);
+    ask("patching", { pair: figure.pair }, { progress }, (differences) => {
+      figure.differences = differences;
+      draw();
+      then();
+    });
+  }
+
+  function ask(task, question, options, done) {
+    const job = figure.state.engine.ask(task, question, { lasting: true, ...options,
+      done: (found) => { figure.job = null; done(found); },
+      failed: (error) => { figure.job = null; readout(figure.box, error.message); } });
+    if (job) figure.job = job; // null: the answer has been given
   }
 
   /** The song of both prompts, from the syllable that differs to the last. */
@@ -57,45 +72,49 @@
     }
   }
 
-  async function sweep() {
-    if (!figure.patching) return;
+  function start() {
+    if (!figure.pair) return;
     cancel();
-    const turn = figure.turn;
-    const onProgress = (values, share) => { Object.assign(figure, { values, share }); draw(); };
-    const done = await figure.patching.sweep(figure.site, { onProgress, cancelled: () => turn !== figure.turn });
-    if (!done && figure.patching) readout(figure.box, "Cancelled.");
+    if (figure.differences) return sweep();
+    describe("The model reads both prompts …");
+    answer(sweep);
   }
 
-  function draw() {
-    const { patching, pair, values, share, site, state } = figure, { tokenizer } = state;
-    if (!patching) return;
+  function sweep() {
+    const { site } = figure, progress = ({ values, share }) => { figure.values = values; draw(`${Math.round(100 * share)} % done.`); };
+    describe("Patching …");
+    ask("sweep", { site }, { turns: true, progress }, ({ values, all, none }) => {
+      figure.values = values;
+      draw(extremes(values, all, none));
+    });
+  }
+
+  function draw(progress = "Press the button to patch.") {
+    const { pair, values, site, state } = figure, { tokenizer } = state;
+    if (!pair) return;
+    figure.said = progress;
     const L = state.model.config.n_layers, T = pair.clean.length, from = Math.max(0, pair.place - 2), columns = T - from;
     const cells = Array.from({ length: L * columns }, (_, i) => values?.[Math.floor(i / columns) * T + from + (i % columns)] ?? NaN);
     const token = (c) => tokenizer.show(pair.corrupted[from + c]);
     Page.heatMap(keep(figure.box, "sweep", () => element("div")), { label: `Recovered logit difference by block and position, site ${site}`,
       rows: L, columns, values: cells, max: 1, hue: "residual", diverging: true, cellHeight: 24,
       rowLabels: Array.from({ length: L }, (_, i) => `block ${i}`), columnLabels: Array.from({ length: columns }, (_, c) => token(c)),
-      describe: (layer, c) => (values ? `block ${layer}, position ${from + c} "${token(c)}": recovers ${cells[layer * columns + c].toFixed(3)}` : "not computed yet") });
-    describe(patching, pair, values, share);
+      describe: (layer, c) => (!Number.isNaN(cells[layer * columns + c]) ? `block ${layer}, position ${from + c} "${token(c)}": recovers ${cells[layer * columns + c].toFixed(3)}` : "not computed yet") });
+    describe(progress);
   }
 
   const signed = (value) => value.toFixed(2).replace("-", "−");
 
-  function describe({ cleanDifference, corruptedDifference }, pair, values, share) {
-    const { tokenizer } = figure.state, show = (id) => `"${tokenizer.show(id)}"`;
-    const answers = `Logit of ${show(pair.cleanAnswer)} minus logit of ${show(pair.corruptedAnswer)} after the last token: `
-      + `${signed(cleanDifference)} for the clean prompt, ${signed(corruptedDifference)} for the corrupted one. `;
-    const progress = !values ? "Press the button to patch." : share < 1 ? `${Math.round(100 * share)} % done.` : extremes(values, pair);
-    readout(figure.box, answers + progress);
+  function describe(progress) {
+    const { tokenizer } = figure.state, { pair, differences } = figure, show = (id) => `"${tokenizer.show(id)}"`;
+    const answers = differences && `: ${signed(differences.cleanDifference)} for the clean prompt, ${signed(differences.corruptedDifference)} for the corrupted one`;
+    readout(figure.box, `Logit of ${show(pair.cleanAnswer)} minus logit of ${show(pair.corruptedAnswer)} after the last token${answers ?? ""}. ${progress}`);
   }
 
   /** The two ends of the scale, run rather than assumed. */
-  function extremes(values, pair) {
-    const { patching, site, state } = figure, L = state.model.config.n_layers, T = pair.clean.length;
-    const [best] = Page.largest(values, 1);
-    const all = patching.patchAll(Array.from({ length: L }, (_, i) => `blocks.${i}.residual`));
-    const none = patching.patchAll([]);
-    return `Of the single places at ${site}, block ${Math.floor(best / T)} at position ${best % T} recovers most: ${values[best].toFixed(2)}. `
+  function extremes(values, all, none) {
+    const T = figure.pair.clean.length, [best] = Page.largest(values, 1);
+    return `Of the single places at ${figure.site}, block ${Math.floor(best / T)} at position ${best % T} recovers most: ${values[best].toFixed(2)}. `
       + `Patching everything recovers ${all.toFixed(3)}, patching nothing ${none.toFixed(3)}.`;
   }
 

@@ -29,7 +29,7 @@
   }
 
   function statistics(state) {
-    const text = state.ids.filter((id) => id !== state.tokenizer.endOfText);
+    const text = state.ids.filter((id) => !state.tokenizer.isSpecial(id));
     const bytes = state.tokenizer.decodeBytes(text).length;
     const characters = [...state.tokenizer.decode(text)].length;
     if (!text.length) return "The prompt is empty: only the end-of-text token is left, after which a new text begins.";
@@ -41,8 +41,8 @@
   /** The piece of the prompt (a word with its space, a number, …) that holds the pinned token. */
   function pinnedWord(state) {
     const { tokenizer, ids, pinned } = state;
-    const before = ids.slice(0, pinned + 1).filter((id) => id !== tokenizer.endOfText);
-    const text = ids.filter((id) => id !== tokenizer.endOfText);
+    const before = ids.slice(0, pinned + 1).filter((id) => !tokenizer.isSpecial(id));
+    const text = ids.filter((id) => !tokenizer.isSpecial(id));
     let bytes = tokenizer.decodeBytes(before).length;
     const pieces = tokenizer.split(tokenizer.decode(text));
     for (const piece of pieces) {
@@ -60,7 +60,7 @@
     Page.chips(place, {
       label: "The word after these merges",
       tokens: now.parts.map(Page.showBytes), notes: now.parts.map((part) => ranks.get(part)),
-      shade: now.parts.map((part) => (now.rank !== null && ranks.get(part) === now.rank ? 0.6 : 0)),
+      shade: now.parts.map((part) => (part === now.made ? 0.6 : 0)),
       hue: "probability",
     });
     Page.readout(place, describe(state, all, now));
@@ -70,8 +70,8 @@
     const word = pinnedWord(state);
     if (!word) return "An empty prompt has no word to merge.";
     const start = `“${Page.showText(word)}” is ${all[0].parts.length} bytes. `;
-    const step = now.rank === null ? "Nothing is merged yet. "
-      : `Merge ${all.indexOf(now)} of ${all.length - 1} made ${Page.showBytes(state.tokenizer.tokens[now.rank])} (id ${now.rank}). `;
+    const step = now.made === null ? "Nothing is merged yet. "
+      : `Merge ${all.indexOf(now)} of ${all.length - 1} made ${Page.showBytes(now.made)} (id ${state.tokenizer.ranks.get(now.made)}). `;
     return start + step + spaceMatters(state, word);
   }
 

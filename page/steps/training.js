@@ -15,6 +15,7 @@
     figure.box = Page.slot(root, "accumulation");
     figure.noiseBox = Page.slot(root, "noise");
     mountControls(Page.controls(figure.box));
+    figure.ask = Page.request(figure.box, state, { task: "gradient", label: "Compute the gradients", turns: true, lasting: true, draw: useParts });
     for (const box of [figure.box, figure.noiseBox]) readout(box, "Computing gradients …");
     Page.whenSeen(root, load);
   }
@@ -43,37 +44,26 @@
   }
 
   /** Run the model on all sequences, a little at a time; a newer call makes this one stop. */
-  async function load() {
+  function load() {
     figure.seen = true;
-    const turn = ++figure.loading, { model, tokenizer } = figure.state;
-    readout(figure.box, "Computing gradients …");
-    const { vocab_size: V, d_model: D, max_seq_len } = model.config;
+    const { model, tokenizer } = figure.state, { vocab_size: V, d_model: D, max_seq_len } = model.config;
     const length = Math.min(LENGTH, max_seq_len - 1, figure.state.capacity - 1);
     const sequences = pieces(tokenizer, length).slice(0, V * D > LARGE ? SEQUENCES / 2 : SEQUENCES);
-    const rows = Page.gradientRows(model.config, sequences.flat());
-    const batch = { model, rows, parts: [], sequences, length };
-    for (const ids of sequences) {
-      await Page.breathe();
-      if (turn !== figure.loading) return;
-      batch.parts.push(await measure(model, ids, rows));
-    }
-    batch.own = batch.parts[0];
-    batch.ownIds = sequences[0];
+    for (const box of [figure.box, figure.noiseBox]) readout(box, "Computing gradients …");
+    figure.ask.offer({ sequences, rows: Page.gradientRows(model.config, sequences.flat()), length });
+  }
+
+  async function useParts(parts, { sequences, rows, length }) {
+    const batch = { model: figure.state.model, rows, parts, sequences, length, own: parts[0], ownIds: sequences[0] };
     figure.batch = batch;
     usePrompt(batch);
     await relength();
   }
 
-  async function measure(model, ids, rows) {
-    let hidden = null;
-    model.forward(ids.slice(0, -1), { logits: "none", tap: (name, values) => { if (name === "final_norm") hidden = values; } });
-    return Page.headErrors(model, hidden, ids.slice(1), rows, Page.breathe);
-  }
-
   /** Pieces of held-out stories, `length` + 1 tokens each, from ever later places. */
   function pieces(tokenizer, length) {
     return Page.samples.stories.slice(0, SEQUENCES).map((story, i) => {
-      const ids = [tokenizer.endOfText, ...tokenizer.encode(story)];
+      const ids = [tokenizer.startOfText, ...tokenizer.encode(story)];
       const start = (i * 11) % Math.max(1, ids.length - length - 1);
       return ids.slice(start, start + length + 1);
     });
@@ -81,9 +71,9 @@
 
   /** The reader's prompt is the first sequence, where it is long enough. */
   function usePrompt(batch) {
-    const { ids, trace, model } = figure.state, { length, rows } = batch;
+    const { ids, trace, model, engine } = figure.state, { length, rows } = batch;
     if (batch.model !== model) return;
-    const fits = ids.length > length && rows.length === model.config.vocab_size;
+    const fits = engine.isLocal && ids.length > length && rows.length === model.config.vocab_size;
     batch.promptUsed = fits;
     if (!fits) batch.parts[0] = batch.own;
     else {
@@ -122,6 +112,7 @@
       }
       if (turn !== figure.turn || batch !== figure.batch) return; // other controls, another model
       Object.assign(batch, { lengths, gradients, K });
+      usePrompt(batch); // which may have changed meanwhile
     }
     draw();
   }

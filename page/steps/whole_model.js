@@ -4,15 +4,17 @@
   const Page = (window.Page ??= {});
   const MOST_PRODUCTS = 6e7; // of the lens at one edit: about 60 ms
   const CELL = 58;
-  let slots;
+  let slots, ask;
 
-  function mount(root) {
+  function mount(root, state) {
     slots = Object.fromEntries(["output", "lens", "parts"].map((name) => [name, Page.slot(root, name)]));
+    const draw = (table, { from, to }) => drawLens(state, table, from, to);
+    ask = Page.request(slots.lens, state, { task: "lens", label: "Read every layer", draw, progress: draw });
   }
 
   function render(state, change) {
     if (change !== "theme") showOutput(state);
-    if (change !== "theme") showLens(state);
+    if (change !== "theme") askLens(state);
     if (change === "model") showParts(state);
   }
 
@@ -29,37 +31,28 @@
     Page.readout(slots.output, `After ${tokenizer.show(ids[pinned])} the likeliest token is ${tokenizer.show(order[0])} with ${Page.percent(p[order[0]])}. ${truth}`);
   }
 
-  /** The best token and its probability for each layer (0 is the embedding) and position. */
-  function lensTable({ model, trace }, from, to) {
-    const { n_layers: L, d_model: D, vocab_size: V } = model.config, T = to - from;
-    const tokens = new Int32Array((L + 1) * T), probabilities = new Float32Array((L + 1) * T);
-    for (let layer = 0; layer <= L; layer++) {
-      const logits = model.lens(trace.residual(layer).subarray(from * D, to * D));
-      for (let t = 0; t < T; t++) {
-        const p = Page.softmax(logits.subarray(t * V, (t + 1) * V)), top = Page.largest(p, 1)[0];
-        tokens[layer * T + t] = top;
-        probabilities[layer * T + t] = p[top];
-      }
-    }
-    return { tokens, probabilities };
+  /** Columns that fit next to each other, the pinned one among them. */
+  function askLens({ model, engine, ids, pinned }) {
+    const { n_layers: L, d_model: D, vocab_size: V } = model.config;
+    const fit = Math.floor(((slots.lens.clientWidth || 640) - 80) / CELL);
+    const afford = engine.isLocal ? Math.floor(MOST_PRODUCTS / ((L + 1) * D * V)) : fit;
+    const room = Math.max(1, Math.min(fit, afford)), to = Math.min(ids.length, Math.max(pinned + 1, room));
+    ask.offer({ from: Math.max(0, to - room), to });
   }
 
-  function showLens(state) {
-    const { model, ids, pinned, tokenizer } = state;
-    const { n_layers: L, d_model: D, vocab_size: V } = model.config;
-    const fit = Math.floor(((slots.lens.clientWidth || 640) - 80) / CELL); // columns that can be seen
-    const room = Math.max(1, Math.min(fit, Math.floor(MOST_PRODUCTS / ((L + 1) * D * V))));
-    const to = Math.min(ids.length, Math.max(pinned + 1, room)), from = Math.max(0, to - room), T = to - from;
-    const { tokens, probabilities } = lensTable(state, from, to);
-    const texts = Array.from(tokens, (id) => tokenizer.show(id)), shown = state.shown();
+  function drawLens(state, { tokens, probabilities }, from, to) {
+    const { model, ids, pinned, tokenizer } = state, { n_layers: L } = model.config, T = to - from;
+    const texts = Array.from(tokens, (id, i) => (Number.isNaN(probabilities[i]) ? "" : tokenizer.show(id))), shown = state.shown();
     const layers = ["embedding", ...Array.from({ length: L }, (_, i) => `block ${i}`)];
     Page.heatMap(slots.lens, {
       label: "Logit lens", rows: L + 1, columns: T, values: probabilities, texts, max: 1, hue: "probability",
       rowLabels: layers, columnLabels: shown.slice(from, to), cell: CELL, cellHeight: 26, selected: [L, pinned - from],
-      describe: (r, c) => `After ${layers[r]}, at ${shown[from + c]}: ${texts[r * T + c]} with ${Page.percent(probabilities[r * T + c])}`,
+      describe: (r, c) => `After ${layers[r]}, at ${shown[from + c]}: ${Number.isNaN(probabilities[r * T + c]) ? "not computed yet"
+        : `${texts[r * T + c]} with ${Page.percent(probabilities[r * T + c])}`}`,
       onSelect: (_, c) => state.pin(from + c),
     });
-    const column = layers.map((name, r) => `${name} ${texts[r * T + pinned - from]} (${Page.percent(probabilities[r * T + pinned - from])})`);
+    const known = layers.filter((_, r) => !Number.isNaN(probabilities[r * T + pinned - from]));
+    const column = known.map((name, r) => `${name} ${texts[r * T + pinned - from]} (${Page.percent(probabilities[r * T + pinned - from])})`);
     Page.readout(slots.lens, `At the pinned token: ${column.join(" → ")}.${T < ids.length ? ` Shown are ${T} of ${ids.length} tokens.` : ""}`
       + (model.config.variant.tied_embeddings ? "" : " This model's output has a table of its own, so the first row need not echo the token."));
   }
@@ -74,14 +67,15 @@
 
   function showParts({ model }) {
     const parts = partsOf(model.parts.normName), counts = parts.map(() => 0);
-    for (const [name, { data }] of model.parameters) counts[parts.findIndex(([, , pattern]) => pattern.test(name))] += data.length;
+    for (const [name, { shape }] of model.parameters) {
+      counts[parts.findIndex(([, , pattern]) => pattern.test(name))] += shape.reduce((a, b) => a * b, 1);
+    }
     const total = counts.reduce((a, b) => a + b), items = parts.map(([label, hue], i) =>
       ({ label, hue, value: counts[i], text: counts[i].toLocaleString("en-US") }));
-    Page.bars(slots.parts, { label: "Parameters by part", items: items.filter(({ value }, i) => i < 4 || value > 0) });
+    Page.bars(slots.parts, { label: "Parameters by part", wide: true, items: items.filter(({ value }, i) => i < 4 || value > 0) });
     const { n_layers, n_heads, d_model, d_ff, vocab_size } = model.config;
     Page.readout(slots.parts, `${total.toLocaleString("en-US")} parameters: ${n_layers} blocks of ${n_heads} heads, D = ${d_model}, F = ${d_ff}, V = ${vocab_size.toLocaleString("en-US")}.`);
   }
 
-  Object.assign(Page, { lensTable });
   Page.step("whole_model", { mount, render });
 })();

@@ -5,7 +5,8 @@
   const { element, keep, readout, FileError } = Page;
   const NAMES = { vocab_size: "V, vocabulary", d_model: "D, width", n_heads: "H, heads", n_layers: "blocks", d_ff: "F, feed-forward", max_seq_len: "context" };
   const CHECKS = "Passed: header, offsets, shapes, types, finite numbers, configuration, tokenizer.";
-  const figure = { pending: null };
+  const IN_WORKER = " It is large: its matrices are held in half precision, it computes in a worker, and figures that take it long wait until you ask.";
+  const figure = { pending: null, turn: 0 };
 
   function mount(root, state) {
     Object.assign(figure, { state, box: Page.slot(root, "drop") });
@@ -52,17 +53,16 @@
   }
 
   async function load(file, tokenizerFile) {
-    if (file.size > Page.safetensors.MAX_BYTES) {
-      throw new FileError(`The file has ${Math.round(file.size / 2 ** 20)} MB; this page reads up to 128 MB.`);
-    }
     say(`Reading ${file.name} …`);
+    const turn = ++figure.turn;
     await Page.breathe();
-    const buffer = await file.arrayBuffer();
     const fields = tokenizerFile ? await readTokenizer(tokenizerFile) : null;
-    const loaded = Page.loadModel(buffer, file.name, fields);
+    const loaded = await Page.loadFile(file, fields, ({ share }) => say(`Reading ${file.name}: ${Math.round(100 * share)} % …`));
+    if (turn !== figure.turn) return void loaded.engine?.close(); // another file came after it
     figure.pending = null;
-    figure.state.replaceModel(loaded);
-    say(`${file.name} is loaded: every figure that runs a model runs it now. ${CHECKS}`);
+    if (loaded.engine) say(`${file.name}: the model reads the prompt …`);
+    figure.state.replaceModel(loaded, () =>
+      say(`${file.name} is loaded: every figure that runs a model runs it now. ${CHECKS}${loaded.engine ? IN_WORKER : ""}`));
   }
 
   async function readTokenizer(file) {
@@ -89,6 +89,7 @@
 
   function backToShipped() {
     const { base64, name } = Page.modelData;
+    figure.turn++;
     figure.state.replaceModel(Page.loadModel(Page.fromBase64(base64), name));
     say(`Back to ${name}.`);
   }
@@ -102,8 +103,7 @@
 
   function render(state, change) {
     if (change !== "model") return;
-    const { config, parameters } = state.model;
-    const count = [...parameters.values()].reduce((sum, { data }) => sum + data.length, 0);
+    const { config, parameterCount: count } = state.model;
     const rows = [["name", state.name], ["parameters", count.toLocaleString("en-US")],
       ...Object.entries(NAMES).map(([key, what]) => [`${key} (${what})`, config[key].toLocaleString("en-US")]),
       ["variant", describeVariant(config.variant)],

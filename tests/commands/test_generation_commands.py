@@ -188,7 +188,10 @@ def test_compare_sampling_prints_a_table_and_draws(
 
 def test_export_hf_writes_the_folder(model_file: Path, tmp_path: Path) -> None:
     assert call("export_hf", model_file, "--output", tmp_path / "out") == 0
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"config.json", "model.safetensors"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        *("config.json", "generation_config.json", "model.safetensors", "README.md"),
+        *("tokenizer.json", "tokenizer_config.json"),
+    }
 
 
 def appears(terminal: int, wanted: bytes, limit: float) -> bool:

@@ -4,9 +4,12 @@ many a model copies."""
 import pytest
 import torch
 from interpretability import planted
+from published_models import SPECIAL, byte_level
+from tokenizers.processors import TemplateProcessing
 
 from transformer.config import ModelConfig
 from transformer.data.bpe import make_tokenizer
+from transformer.data.hf_tokenizer import HfTokenizer
 from transformer.data.tokenizer import Tokenizer, load_tokenizer
 from transformer.data.toy.source import tokenizer_stories
 from transformer.data.toy.stories import Story, song_examples
@@ -42,6 +45,26 @@ def test_every_repeated_token_is_matched_with_its_place_in_the_first_singing(
         sung = tokenizer.decode([*ids[earlier].tolist(), int(ids[earlier[-1] + 1])]).strip()
         assert song == sung or song.endswith(sung)
         assert len(sung) > len(song) - 4  # at most the first syllable may be cut differently
+
+
+def test_a_tokenizer_that_puts_nothing_in_front_finds_the_same_places() -> None:
+    """As GPT-2's published one: all is one position earlier."""
+    library = byte_level()
+    end = library.token_to_id("<|endoftext|>")
+    plain = HfTokenizer("plain", library.to_str(), end, end)
+    library.post_processor = TemplateProcessing(
+        "<|endoftext|> $A", special_tokens=[(SPECIAL[0], end)]
+    )
+    begun = HfTokenizer("begun", library.to_str(), end, end)
+    assert (plain.prefix, begun.prefix) == ([], [end])
+    found = [repeated_songs(song_examples(12), each, 400) for each in (plain, begun)]
+    assert found[0] is not None
+    assert found[1] is not None
+    earlier, later = found
+    assert torch.equal(earlier.ids, later.ids[:, 1:])
+    moved = later.first[:, 1:]
+    assert torch.equal(earlier.first, torch.where(moved == NOT_REPEATED, moved, moved - 1))
+    assert (moved != NOT_REPEATED).any()
 
 
 def test_a_long_story_loses_its_beginning_but_not_the_song(tokenizer: Tokenizer) -> None:

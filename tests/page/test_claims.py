@@ -13,7 +13,7 @@ MEASURE = """() => {
   const ids = [tokenizer.endOfText, ...tokenizer.encode(Page.samples.stories[0])].slice(0, 100);
   const seen = {}, row = (logits, t) => logits.subarray(t * V, (t + 1) * V);
   const whole = model.forward(ids, { tap: (name, values) => { seen[name] = values; } });
-  const without = (part) => Page.lossOf(Page.forwardWithout(model, ids, part), ids, V);
+  const without = (part) => Page.lossOf(Page.finish(Page.forwardWithout(model, ids, part)), ids, V);
   const kinds = ["attention", "feed_forward"], layers = Array.from({ length: L }, (_, i) => i);
   const sublayers = layers.flatMap((i) => kinds.map((kind) => `blocks.${i}.${kind}.output`));
   const streams = [seen.embedding, ...layers.map((i) => seen[`blocks.${i}.residual`])];
@@ -69,7 +69,7 @@ def test_a_single_neuron_usually_changes_little(shared_page: OpenPage) -> None:
           const most = Page.largest(row.map(Math.abs), 2);
           const chosen = [["top", most[0]], ["top", most[1]], ["any", 7 + 16 * layer]];
           for (const [kind, neuron] of chosen) {
-            const after = Page.softmax(Page.silence(model, ids, layer, neuron, t));
+            const after = Page.softmax(Page.finish(Page.silence(model, ids, layer, neuron, t)));
             const change = Math.max(...before.map((p, v) => Math.abs(p - after[v])));
             effects.push([kind, change]);
           }

@@ -25,7 +25,7 @@ TOKENS = """Page.samples.songs.map((song) =>
 def page_scores(shared_page: OpenPage) -> Any:
     return shared_page.run(f"""() => {{
       const {{ model }} = Page.state, scores = new Page.InductionScores(model.config);
-      for (const tokens of {TOKENS}) scores.add(model, tokens);
+      for (const tokens of {TOKENS}) Page.finish(scores.add(model, tokens));
       return {{ scores: Array.from(scores.scores), best: Page.bestHead(scores) }};
     }}""")
 
@@ -57,7 +57,8 @@ def test_a_head_of_the_shipped_model_copies_and_is_needed(
     script = f"""(head) => {{
       const {{ model }} = Page.state;
       const tap = head === null ? null : Page.ablating(model.config, new Set([head]));
-      const p = {TOKENS}.flatMap((tokens) => Page.copiedProbabilities(model, tokens, tap));
+      const p = {TOKENS}.flatMap((tokens) =>
+        Page.finish(Page.copiedProbabilities(model, tokens, tap)));
       return p.reduce((sum, one) => sum + one.p, 0) / p.length;
     }}"""
     n_heads = shared_page.run("() => Page.state.model.config.n_heads")
@@ -71,7 +72,8 @@ def test_ablation_equals_pythons(shared_page: OpenPage, shipped: LoadedModel) ->
     script = f"""([layer, head]) => {{
       const {{ model }} = Page.state, [tokens] = {TOKENS};
       const tap = Page.ablating(model.config, new Set([layer * model.config.n_heads + head]));
-      return {{ ids: tokens.ids, found: Page.copiedProbabilities(model, tokens, tap) }};
+      const found = Page.finish(Page.copiedProbabilities(model, tokens, tap));
+      return {{ ids: tokens.ids, found }};
     }}"""
     result = shared_page.run(script, [layer, head])
 
@@ -102,10 +104,10 @@ def python_pair(page: OpenPage) -> PromptPair:
 @pytest.mark.parametrize("site", SITES)
 def test_patching_equals_pythons(shared_page: OpenPage, shipped: LoadedModel, site: str) -> None:
     """To 1e-4 of a logit: what is recovered is a logit difference over its span."""
-    script = f"""async (site) => {{
-      const patching = new Page.Patching(Page.state.model, {PAIR});
+    script = f"""(site) => {{
+      const patching = Page.finish(Page.Patching.prepare(Page.state.model, {PAIR}));
       const span = patching.cleanDifference - patching.corruptedDifference;
-      return [Array.from(await patching.sweep(site)), span];
+      return [Array.from(Page.finish(patching.sweep(site))), span];
     }}"""
     expected = sweep(shipped.model, python_pair(shared_page), site)  # type: ignore[arg-type]
     values, span = shared_page.run(script, site)
@@ -115,10 +117,10 @@ def test_patching_equals_pythons(shared_page: OpenPage, shipped: LoadedModel, si
 
 def test_patching_everything_recovers_one_and_nothing_zero(shared_page: OpenPage) -> None:
     script = f"""() => {{
-      const patching = new Page.Patching(Page.state.model, {PAIR});
+      const patching = Page.finish(Page.Patching.prepare(Page.state.model, {PAIR}));
       const L = Page.state.model.config.n_layers, last = patching.corrupted.length - 1;
       return [patching.patchAll(["embedding"]), patching.patchAll([]),
-        patching.patchOne(`blocks.${{L - 1}}.residual`, last)];
+        patching.patchOne(`blocks.${{L - 1}}.residual`, last)].map(Page.finish);
     }}"""
     everything, nothing, last_residual = shared_page.run(script)
     assert everything == pytest.approx(1, abs=1e-5)
@@ -129,10 +131,11 @@ def test_patching_everything_recovers_one_and_nothing_zero(shared_page: OpenPage
 def test_a_sweep_never_blocks_long_and_can_be_cancelled(shared_page: OpenPage) -> None:
     """Between two breaths at most a few model runs happen; a cancelled sweep returns null."""
     script = f"""async () => {{
-      const patching = new Page.Patching(Page.state.model, {PAIR});
+      const patching = Page.finish(Page.Patching.prepare(Page.state.model, {PAIR}));
       let breaths = 0, calls = 0;
-      const whole = await patching.sweep("residual", {{ cancelled: () => !++breaths }});
-      const cut = await patching.sweep("residual", {{ cancelled: () => ++calls > 1 }});
+      const turns = (cancelled) => Page.inTurns(patching.sweep("residual"), {{ cancelled }});
+      const whole = await turns(() => !++breaths);
+      const cut = await turns(() => ++calls > 1);
       return [whole.every(Number.isFinite), breaths, cut, calls];
     }}"""
     whole, breaths, cut, calls = shared_page.run(script)
@@ -174,7 +177,7 @@ def test_the_circuit_of_the_shipped_model_is_pythons(open_page: Any, shipped: Lo
     page.page.wait_for_function(
         f"() => document.querySelector('{CIRCUIT}').dataset.leansOn !== undefined"
     )
-    found = page.run(f"() => Page.findCircuit(Page.state.model, {TOKENS}.slice(0, 4))")
+    found = page.run(f"() => Page.finish(Page.findCircuit(Page.state.model, {TOKENS}.slice(0, 4)))")
     repeats = repeated_songs(
         songs_of(page)[:4], shipped.tokenizer, shipped.model.config.max_seq_len
     )
@@ -233,7 +236,8 @@ def test_a_song_is_continued_by_match_as_python_says(
     shared_page: OpenPage, shipped: LoadedModel
 ) -> None:
     found = shared_page.run("""() => Page.samples.songs.map((song) =>
-      Page.matchOrCount(Page.state.model, Page.state.tokenizer, song))""")
+      Page.finish(Page.matchOrCount(Page.state.model, Page.matchOrCountPrompt(
+        Page.state.tokenizer, Page.state.model.config.max_seq_len, song))))""")
     tokenizer = shipped.tokenizer
     for story, way in zip(songs_of(shared_page), found, strict=True):
         syllables = story.text[story.song].split()

@@ -20,7 +20,7 @@ def test_with_the_mask_the_last_token_changes_nothing_before_it(shared_page: Ope
     """Exactly 0 with the mask, more without."""
     script = f"""(mask) => {{
       const ids = {IDS}, other = [...ids.slice(0, -1), ids[1]];
-      return Page.changeBeforeLast(Page.state.model, ids, other, {{ mask }});
+      return Page.finish(Page.changeBeforeLast(Page.state.model, ids, other, {{ mask }}));
     }}"""
     masked, open_ = shared_page.run(script, True), shared_page.run(script, False)
     assert len(masked) > 10
@@ -32,7 +32,7 @@ def test_without_positions_the_first_layer_cannot_tell_order(shared_page: OpenPa
     script = f"""([positions, seed]) => {{
       const ids = {IDS}, other = Page.shuffled(ids, seed);
       const moved = ids.some((id, i) => id !== other[i]), same = ids.at(-1) === other.at(-1);
-      const effect = Page.orderEffect(Page.state.model, ids, other, {{ positions }});
+      const effect = Page.finish(Page.orderEffect(Page.state.model, ids, other, {{ positions }}));
       return [moved && same, effect.change];
     }}"""
     for seed in range(1, 4):
@@ -120,7 +120,7 @@ def test_silencing_a_neuron_equals_pytorch(
 ) -> None:
     ids = shared_page.run(f"() => {IDS}")
     script = """([ids, layer, neuron]) => Array.from(
-      Page.silence(Page.state.model, ids, layer, neuron, ids.length - 1))"""
+      Page.finish(Page.silence(Page.state.model, ids, layer, neuron, ids.length - 1)))"""
     found = shared_page.run(script, [ids, layer, neuron])
     expected = python_ablation(shipped, ids, layer, neuron)
     assert np.abs(np.array(found) - expected.numpy()).max() <= 1e-4
@@ -132,7 +132,8 @@ def test_the_loss_equals_pytorch_and_every_part_can_be_dropped(
     ids = shared_page.run(f"() => {IDS}")
     script = """([ids, part]) => {
       const { model } = Page.state;
-      return Page.lossOf(Page.forwardWithout(model, ids, part), ids, model.config.vocab_size);
+      const logits = Page.finish(Page.forwardWithout(model, ids, part));
+      return Page.lossOf(logits, ids, model.config.vocab_size);
     }"""
     whole = shared_page.run(script, [ids, "none"])
     row = torch.tensor([ids])

@@ -153,7 +153,7 @@ def test_gradients_of_capped_logits_equal_pytorch(page: OpenPage, folder: Path) 
       let hidden = null;
       const tap = (name, values) => { if (name === "final_norm") hidden = values; };
       model.forward(ids.slice(0, -1), { logits: "none", tap });
-      const part = await Page.headErrors(model, hidden, ids.slice(1), rows);
+      const part = Page.finish(Page.headErrors(model, hidden, ids.slice(1), rows));
       return Array.from(Page.headGradient([part]));
     }"""
     found = page.run(script, [IDS, list(range(TOKENIZER.vocab_size))])
@@ -179,9 +179,10 @@ def test_ablation_and_patching_work_in_every_kind_of_attention(
     script = """([ids, other]) => {
       const { model } = Page.state, tap = Page.ablating(model.config, new Set([4 + 2]));
       const pair = { clean: ids, corrupted: other, cleanAnswer: 5, corruptedAnswer: 9 };
-      const patching = new Page.Patching(model, pair);
-      return [Array.from(model.forward(ids, { tap, logits: "last" })), patching.patchAll([]),
-        patching.patchAll(["blocks.0.residual", "blocks.1.residual"]), patching.patchOne("blocks.1.residual", ids.length - 1)];
+      const patching = Page.finish(Page.Patching.prepare(model, pair));
+      const logits = Array.from(model.forward(ids, { tap, logits: "last" }));
+      return [logits, ...[patching.patchAll([]),
+        patching.patchAll(["blocks.0.residual", "blocks.1.residual"]), patching.patchOne("blocks.1.residual", ids.length - 1)].map(Page.finish)];
     }"""  # noqa: E501
     logits, nothing, everything, last = page.run(script, [IDS, [*IDS[:-3], 65, *IDS[-2:]]])
     assert np.abs(np.array(logits) - expected).max() <= 1e-4
@@ -242,7 +243,8 @@ def test_every_figure_runs_a_model_of_another_kind(
 def test_without_positions_no_kind_of_them_is_left(page: OpenPage, folder: Path) -> None:
     script = """([ids, positions]) => {
       const other = Page.shuffled(ids, 3), moved = ids.some((id, i) => id !== other[i]);
-      return [moved, Page.orderEffect(Page.state.model, ids, other, { positions }).change];
+      const effect = Page.orderEffect(Page.state.model, ids, other, { positions });
+      return [moved, Page.finish(effect).change];
     }"""
     for name in ("learned", "rotary"):
         show(page, name, folder)

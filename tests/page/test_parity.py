@@ -141,7 +141,7 @@ def test_the_lens_last_row_is_the_output(shared_page: OpenPage) -> None:
       const { model, trace, ids } = Page.state, L = model.config.n_layers, t = ids.length - 1;
       const D = model.config.d_model, row = trace.residual(L).subarray(t * D);
       const lens = model.lens(row), output = trace.logits(t);
-      const table = Page.lensTable(Page.state, 0, ids.length);
+      const table = Page.finish(Page.lensTable(Page.state, 0, ids.length));
       const last = Page.softmax(output), top = Page.largest(last, 1)[0];
       return { worst: Math.max(...lens.map((v, i) => Math.abs(v - output[i]))),
         shown: table.tokens.at(-1), p: table.probabilities.at(-1), top, expected: last[top] };

@@ -21,7 +21,7 @@ async ({ sequences, rows }) => {
     let hidden = null;
     const tap = (name, values) => { if (name === "final_norm") hidden = values; };
     model.forward(ids.slice(0, -1), { logits: "none", tap });
-    parts.push(await Page.headErrors(model, hidden, ids.slice(1), rows));
+    parts.push(Page.finish(Page.headErrors(model, hidden, ids.slice(1), rows)));
   }
   return parts;
 }
@@ -233,3 +233,46 @@ def test_the_stream_reads_every_block_once_and_asks_the_hub_at_first_only(
     assert "hub" not in result["ways"][20:]
     assert result["held"] <= 2
     assert len(result["fetched"]) == len(set(result["fetched"])) == result["requests"]
+
+
+SETTLED = """() => /angle to the whole/.test(
+  document.querySelector("[data-slot=accumulation] .readout").textContent)"""
+HOLD = """async () => {
+  const breathe = Page.breathe, toggle = [...document.querySelectorAll("#training label")]
+    .find((one) => /micro-batch is short/.test(one.textContent)).querySelector("input");
+  let calls = 0;
+  await new Promise((held) => {
+    Page.breathe = () => { // step 7's second pause: the prompt's gradient is computed by then
+      if (!new Error().stack.includes("training.js") || ++calls !== 2) return breathe();
+      held();
+      return new Promise((release) => { window.release = release; });
+    };
+    toggle.click();
+  });
+  Page.breathe = breathe;
+}"""
+TOLD = """() => document.querySelector("[data-slot=accumulation] .readout").textContent"""
+
+
+@pytest.mark.parametrize("prompt", ["Tambo sang", "Tambo and Kelmi sang a song about rain. " * 2])
+def test_a_prompt_that_changes_while_gradients_are_computed_counts(
+    open_page: Any, prompt: str
+) -> None:
+    """As if it had been there before: too short for a sequence, or long enough."""
+    page = open_page().load("#training")
+    page.type_prompt("Once there was a clever lamb named Filsu. She lived under a tall tree. ")
+    page.tour()
+    page.page.wait_for_function(SETTLED)
+    page.run(HOLD)
+    page.type_prompt(prompt)
+    page.run("() => window.release()")
+    page.page.wait_for_timeout(1500)
+    told = page.run(TOLD)
+    other = open_page().load("#training")
+    other.type_prompt(prompt)
+    other.tour()
+    other.page.wait_for_function(SETTLED)
+    other.page.get_by_label("Every second micro-batch is short").click()
+    other.page.wait_for_timeout(1500)
+    assert told == other.run(TOLD)
+    assert ("your prompt" in told) == (len(prompt) > 20)

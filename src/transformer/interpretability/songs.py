@@ -72,8 +72,8 @@ def _tokenize_song(
 def _tokens_in(ids: list[int], span: slice, text: str, tokenizer: Tokenizer) -> list[int]:
     """Positions of the tokens that end inside a span of characters of the text."""
     start, stop = (len(text[:edge].encode()) for edge in (span.start, span.stop))
-    positions, end = [], 0
-    for position, token in enumerate(ids[1:], start=1):  # ids[0] is end-of-text
+    positions, end, before = [], 0, len(tokenizer.prefix)
+    for position, token in enumerate(ids[before:], start=before):
         end += len(tokenizer.decode_bytes([token]))
         if start < end <= stop:
             positions.append(position)

@@ -68,7 +68,7 @@ def model_script(loaded: LoadedModel, name: str, prompt: str) -> str:
         raise UserError(
             f"{loaded.path} would make a script of {len(encoded) / 1e6:.1f} MB, more than "
             f"{LARGEST_MODEL / 1e6:.0f} MB; export a smaller model (the toy preset fits), "
-            "or drop the file on the page: that works up to 128 MB"
+            "or drop the file on the page: that works up to 600 MB and 200 million parameters"
         )
     return script("modelData", {"name": name, "prompt": prompt, "base64": encoded})
 

@@ -143,7 +143,7 @@ def test_what_code_does_besides_is_told_and_undone() -> None:
 
 
 def test_slow_code_passes_with_a_remark() -> None:
-    slow = "import time; time.sleep(0.02); K = queries.size(-1)"
+    slow = "import time; time.sleep(0.3 * (queries.shape == (4, 4, 128, 32))); K = queries.size(-1)"
     text = SOLUTION.read_text("utf-8").replace("K = queries.size(-1)", slow)
     verdict = judged("attention", write(text=text))
     assert verdict.passed

@@ -31,7 +31,6 @@ def test_the_solution_passes_and_the_stub_is_still_to_be_written(tmp_path: Path,
     assert found.failure is None
     assert found.passed
     assert found.remarks == ()
-    assert found.seconds < 10
     stub = verdict(tmp_path, name, skeleton(solution(name)))
     assert not stub.passed
     assert stub.failure is not None

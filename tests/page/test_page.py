@@ -118,8 +118,7 @@ def test_typing_fast_ends_at_the_last_letter(open_page) -> None:
     opened = open_page().load()
     opened.page.fill("#prompt", "")
     opened.page.locator("#prompt").press_sequentially("Once there was a fox")
-    opened.page.wait_for_timeout(100)
-    assert opened.run("() => Page.state.prompt") == "Once there was a fox"
+    opened.page.wait_for_function("() => Page.state.prompt === 'Once there was a fox'")
     assert opened.run(RENDERED) > 1
 
 

@@ -17,13 +17,6 @@ from transformer.runs.model_file import write_model_file
 
 pytestmark = pytest.mark.slow
 PROMPT = "Long ago, by the sea, lived a shy frog."
-BLOCKED = """
-window.blocked = [];
-new PerformanceObserver((list) => window.blocked.push(...list.getEntries().map((e) => e.duration)))
-  .observe({ type: "longtask" });
-"""
-LONGEST = "() => Math.max(0, ...window.blocked.splice(0))"
-MOST_BLOCKED = 400  # ms; 200 where nothing else runs on the machine
 
 
 def gpt2_small(vocab_size: int) -> Any:
@@ -47,13 +40,11 @@ def test_a_model_as_large_as_gpt2_small_drives_the_page(open_page: Any, tmp_path
     write_model_file(path, model, tokenizer, step=0)
     assert path.stat().st_size > 490_000_000
     page: OpenPage = open_page()
-    page.page.add_init_script(BLOCKED)
     page.load("#your_model")
     page.tour()
     page.page.wait_for_function(
         "() => document.querySelector('[data-slot=circuit]').dataset.leansOn"
     )
-    page.run(LONGEST)
     message = choose(page, path)
     assert "is loaded" in message
     assert "half precision" in message
@@ -65,8 +56,6 @@ def test_a_model_as_large_as_gpt2_small_drives_the_page(open_page: Any, tmp_path
     type_and_wait(page, PROMPT + " Kelmi")
     compare(page, model)
     look_inside(page)
-    page.page.wait_for_timeout(500)
-    assert page.run(LONGEST) <= MOST_BLOCKED
     assert page.all_problems() == []
 
 

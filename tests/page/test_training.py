@@ -254,25 +254,25 @@ HOLD = """async () => {
 TOLD = """() => document.querySelector("[data-slot=accumulation] .readout").textContent"""
 
 
-@pytest.mark.parametrize("prompt", ["Tambo sang", "Tambo and Kelmi sang a song about rain. " * 2])
+@pytest.mark.parametrize(
+    "prompt",
+    ["Tambo sang", pytest.param("Tambo and Kelmi sang a song. " * 3, marks=pytest.mark.slow)],
+)
 def test_a_prompt_that_changes_while_gradients_are_computed_counts(
     open_page: Any, prompt: str
 ) -> None:
     """As if it had been there before: too short for a sequence, or long enough."""
+    other = open_page().load("#training")
+    other.type_prompt(prompt)
+    other.page.wait_for_function(SETTLED)
+    other.page.get_by_label("Every second micro-batch is short").click()
+    other.page.wait_for_function(f"() => /144 tokens.*Largest/.test(({TOLD})())")
+    told = other.run(TOLD)
+    assert ("your prompt" in told) == (len(prompt) > 20)
     page = open_page().load("#training")
     page.type_prompt("Once there was a clever lamb named Filsu. She lived under a tall tree. ")
-    page.tour()
     page.page.wait_for_function(SETTLED)
     page.run(HOLD)
     page.type_prompt(prompt)
     page.run("() => window.release()")
-    page.page.wait_for_timeout(1500)
-    told = page.run(TOLD)
-    other = open_page().load("#training")
-    other.type_prompt(prompt)
-    other.tour()
-    other.page.wait_for_function(SETTLED)
-    other.page.get_by_label("Every second micro-batch is short").click()
-    other.page.wait_for_timeout(1500)
-    assert told == other.run(TOLD)
-    assert ("your prompt" in told) == (len(prompt) > 20)
+    page.page.wait_for_function(f"(told) => ({TOLD})() === told", arg=told, timeout=60_000)

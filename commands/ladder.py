@@ -13,6 +13,7 @@ if __name__ == "__main__":
 
     leave_ctrl_c()  # before the long imports
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -23,11 +24,12 @@ from transformer.climbing.picture import draw_ladder
 from transformer.climbing.rates import tuned
 from transformer.climbing.speed import kept_speeds
 from transformer.climbing.study import Dataset, Study, climbed_rungs, fitting_tokens
-from transformer.climbing.summary import summarise, table
+from transformer.climbing.summary import summarise, table, to_json
 from transformer.climbing.trainings import Row, Trainings
 from transformer.data.bpe import count_ids
 from transformer.errors import UserError
 from transformer.machine.device import Switch
+from transformer.machine.files import write_atomically
 from transformer.terminal.command_line import plain_console, run
 
 
@@ -47,6 +49,8 @@ class Arguments:
     """Trainings of each rung. One says little: the spread needs three or more."""
     rungs: tuple[str, ...] = ()
     """Which rungs; by default all that stand on each other."""
+    in_order: bool = False
+    """Climb --rungs in the order given, each on those before it, and leave all others out."""
     tune: bool = False
     """First look for each rung's learning rate: three trainings more for each."""
     compile: Switch = "auto"
@@ -68,14 +72,17 @@ def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> int:
         rates = "" if row.factor == 1.0 else f", rates × {row.factor:g}"
         console.print(f"{row.rung}, seed {row.seed}{rates}: {row.loss:.4f} nats per token{floor}")
 
-    factors = tuned(trainings, study.rungs, report) if args.tune else {}
+    factors = tuned(trainings, report) if args.tune else {}
     rows = list(trainings.run(study.trainings(factors), report))
     rows.sort(key=lambda row: (study.rungs.index(row.rung), row.seed))
-    found = summarise(rows, seconds, study.base.tokens_per_step)
+    found = summarise(study, rows, seconds)
     title = f"{args.dataset}, {study.tokens:,} tokens, {args.seeds} seeds"
     console.print(table(found, title))
+    saved = json.dumps(to_json(study, found, rows[0].floor), indent=1) + "\n"
+    write_atomically(args.output / "ladder.json", saved.encode())
     draw_ladder(found, rows[0].floor, args.output / "ladder.png", title)
     console.print(f"Loss over time and the gains: {args.output / 'ladder.png'}")
+    console.print(f"For Step 11 of the page: {args.output / 'ladder.json'}")
     return 0
 
 
@@ -86,7 +93,10 @@ def planned(args: Arguments) -> tuple[Study, dict[str, float]]:
     size = count_ids("bpe:1024" if args.dataset == "toy" else args.tokenizer)
     rungs = args.rungs or climbed_rungs("all", size)
     tokens = args.tokens or 10**9
-    study = Study(args.dataset, args.text, tokens, args.seeds, rungs, args.tokenizer, args.compile)
+    study = Study(
+        args.dataset, args.text, tokens, args.seeds, rungs, args.tokenizer, args.compile,
+        args.in_order,
+    )  # fmt: skip
     seconds = kept_speeds(study, args.output / "speeds.json", print)
     if args.minutes is not None:  # once measured, the speeds are kept, so it is the same again
         tokens = fitting_tokens(study, seconds, args.minutes, args.tune)

@@ -1,13 +1,15 @@
 """What the rows of a ladder say, by hand."""
 
+import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from transformer.climbing.picture import draw_ladder
 from transformer.climbing.study import Study, Training, climbed_rungs, fitting_tokens
-from transformer.climbing.summary import summarise, table, tokens_until
+from transformer.climbing.summary import summarise, table, to_json, tokens_until
 from transformer.climbing.trainings import Row
 from transformer.errors import UserError
 from transformer.terminal.command_line import plain_console
@@ -27,11 +29,13 @@ ROWS = [
     row("relu2", 0, 4.0, 3.5, 3.3),
     row("relu2", 1, 4.0, 3.5, 2.5),
 ]
-SECONDS = {"classic": 10.0, "rotary": 20.0, "relu2": 10.0}
+TOKENS = TOY.tokens_per_step
+SECONDS = {"classic": 0.1 * TOKENS, "rotary": 0.2 * TOKENS, "relu2": 0.1 * TOKENS}
+STUDY = Study("toy", (), 60_000, 2, ("classic", "rotary", "relu2"), "bpe:1024")
 
 
 def test_losses_gains_and_the_way_to_the_classics_loss() -> None:
-    classic, rotary, relu2 = summarise(ROWS, SECONDS, tokens_per_step=100)
+    classic, rotary, relu2 = summarise(STUDY, ROWS, SECONDS)
     assert (classic.loss.mean, classic.gain, classic.tokens_to_target.mean) == (3.1, None, 3000.0)  # type: ignore[union-attr]
     assert rotary.loss.mean == 2.2
     assert rotary.loss.deviation == pytest.approx(math.sqrt(0.08))
@@ -40,7 +44,7 @@ def test_losses_gains_and_the_way_to_the_classics_loss() -> None:
     assert rotary.gain.deviation == pytest.approx(math.sqrt(0.02))
     assert rotary.tokens_to_target is not None
     assert rotary.tokens_to_target.mean == pytest.approx((1500.0 + 1000.0) / 2)
-    assert rotary.seconds_to_target == pytest.approx(1250 * 20 / 100)
+    assert rotary.seconds_to_target == pytest.approx(1250 * 0.2)
     assert rotary.curve == [(1000, pytest.approx(3.6)), (2000, pytest.approx(2.3)), (3000, 2.2)]
     assert relu2.tokens_to_target is None  # one of its seeds never gets there
     assert relu2.gain is not None
@@ -55,18 +59,18 @@ def test_the_way_is_a_straight_line_between_evaluations() -> None:
 
 
 def test_table_and_picture(tmp_path: Path) -> None:
-    found = summarise(ROWS, SECONDS, tokens_per_step=100)
+    found = summarise(STUDY, ROWS, SECONDS)
     console = plain_console(width=120, record=True)
     console.print(table(found, "three rungs"))
     lines = {line.split()[1]: line for line in console.export_text().splitlines() if "│" in line}
     assert "2.40×" in lines["rotary"]  # 3000 / 1250 tokens
     assert "1.20×" in lines["rotary"]  # at half the speed
     assert "–" in lines["relu2"]
+    saved = json.loads(json.dumps(to_json(STUDY, found, 0.5)))
+    assert (saved["format"], saved["tokens"], saved["floor"]) == ("ladder 1", 60_000, 0.5)
+    assert saved["rungs"][1]["loss"] == {"mean": 2.2, "deviation": pytest.approx(math.sqrt(0.08))}
     draw_ladder(found, 0.5, tmp_path / "ladder.png", "three rungs")
     assert (tmp_path / "ladder.png").read_bytes().startswith(b"\x89PNG")
-
-
-STUDY = Study("toy", (), 60_000, 2, ("classic", "rotary", "swiglu"), "bpe:1024")
 
 
 def test_every_rung_gets_the_same_data_and_its_own_rates() -> None:
@@ -74,7 +78,7 @@ def test_every_rung_gets_the_same_data_and_its_own_rates() -> None:
     assert [(t.rung, t.seed, t.factor) for t in trainings[:3]] == [
         ("classic", 0, 1.0),
         ("rotary", 0, 0.5),
-        ("swiglu", 0, 1.0),
+        ("relu2", 0, 1.0),
     ]
     assert len({t.name for t in trainings}) == 6
     rotary = STUDY.config(trainings[1])
@@ -83,16 +87,33 @@ def test_every_rung_gets_the_same_data_and_its_own_rates() -> None:
     flags = STUDY.flags(trainings[1])
     assert flags[flags.index("--learning-rate") + 1] == str(rotary.learning_rate)
     novels = Study("text", (Path("a.txt"),), 10**6, 1, ("swiglu",), "bpe:1024")
-    flags = novels.flags(Training("swiglu", steps=novels.steps))
+    flags = novels.flags(Training(novels.path("swiglu"), steps=novels.steps))
     assert flags[flags.index("--d-ff") + 1] == "344"  # two thirds of 512
 
 
+def test_another_order_is_the_same_at_its_end() -> None:
+    usual = replace(STUDY, rungs=("classic", "schedule", "rotary", "rms_norm"), in_order=True)
+    other = replace(usual, rungs=("classic", "rms_norm", "schedule", "rotary"))
+    assert other.before("schedule") == "rms_norm"
+    assert usual.before("schedule") == "classic"
+    ends = [each.config(Training(each.path(each.rungs[-1]))) for each in (usual, other)]
+    assert ends[0] == ends[1]
+    assert ends[0].positions == "rotary"
+    assert other.config(Training(other.path("rms_norm"))).positions == "sinusoidal"
+    training = Training(other.path("rotary"), steps=26)
+    assert training.name == "classic+rms_norm+schedule+rotary-26-seed0"
+    flags = other.flags(training)
+    assert "--no-bias" in flags
+    assert flags[flags.index("--rung") + 1] == "classic"
+
+
 def test_a_budget_becomes_tokens() -> None:
-    tokens = fitting_tokens(STUDY, SECONDS | {"swiglu": 10.0}, minutes=1000, tune=False)
+    seconds = {"classic": 10.0, "rotary": 20.0, "relu2": 10.0}
+    tokens = fitting_tokens(STUDY, seconds, minutes=1000, tune=False)
     steps = tokens / TOY.tokens_per_step
     assert 1.2 * steps * 2 * 40 + 6 * 30 == pytest.approx(60_000, rel=0.01)
     with pytest.raises(UserError, match="--minutes 5 is too little for 15 trainings"):
-        fitting_tokens(STUDY, SECONDS | {"swiglu": 10.0}, minutes=5, tune=True)
+        fitting_tokens(STUDY, seconds, minutes=5, tune=True)
 
 
 def test_large_vocabularies_leave_rungs_out() -> None:
@@ -106,6 +127,7 @@ def test_large_vocabularies_leave_rungs_out() -> None:
         ({"dataset": "text"}, "--dataset text needs --text"),
         ({"rungs": ("rotery",)}, "there is no rung rotery; there are classic"),
         ({"seeds": 0}, "--seeds must be at least 1, but is 0"),
+        ({"in_order": True, "rungs": ("rotary",)}, "--in-order needs --rungs that begin with"),
         ({"tokens": 50}, "--tokens must be at least 36,864, but is 50"),
     ],
 )

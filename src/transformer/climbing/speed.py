@@ -61,7 +61,10 @@ def kept_speeds(study: Study, path: Path, notify: Callable[[str], object]) -> di
         return {rung: float(kept[rung]) for rung in study.rungs}
     machine = choose_machine("auto", "auto", study.compile)
     size = count_ids(study.base.tokenizer)
-    steps = {rung: step_of(study.config(Training(rung)), size, machine) for rung in study.rungs}
+    steps = {
+        rung: step_of(study.config(Training(study.path(rung))), size, machine)
+        for rung in study.rungs
+    }
     notify(f"Measuring a step of {len(steps)} rungs, in turns ({machine}) …")
     seconds = seconds_per_step(steps, ROUNDS)
     found = {rung: statistics.median(each) for rung, each in seconds.items()}

@@ -6,16 +6,16 @@ All rungs see the same tokens in the same order; only what the rung changes diff
 learning rate, which rates.py looks for.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from transformer.data.bpe import count_ids
 from transformer.errors import UserError
-from transformer.ladder.rungs import RUNGS, left_out, path_to
+from transformer.ladder.rungs import RUNGS, changes, left_out, path_to
 from transformer.machine.device import Switch
-from transformer.training.config import POSITION_SCALE, TOY, TrainingConfig, on_rung
+from transformer.training.config import POSITION_SCALE, TOY, TrainingConfig
 
 NOVELS = replace(
     TrainingConfig(position_scale=POSITION_SCALE),
@@ -47,10 +47,11 @@ class Training:
     """One training of a study.
 
     Attributes:
+        rung: the last of `path`.
         factor: of the learning rates that the rung has by itself.
     """
 
-    rung: str
+    path: tuple[str, ...]
     seed: int = 0
     steps: int = 1
     factor: float = 1.0
@@ -59,16 +60,31 @@ class Training:
     def name(self) -> str:
         """Its folder.
 
-        >>> Training("rotary", seed=2, steps=600).name
+        >>> Training(("classic", "learned", "schedule", "rotary"), seed=2, steps=600).name
         'rotary-600-seed2'
+        >>> Training(("classic", "rotary"), seed=2, steps=600).name
+        'classic+rotary-600-seed2'
         """
         rate = "" if self.factor == 1.0 else f"-x{self.factor:g}"
-        return f"{self.rung}-{self.steps}-seed{self.seed}{rate}"
+        rungs = self.rung if self.is_usual else "+".join(self.path)
+        return f"{rungs}-{self.steps}-seed{self.seed}{rate}"
+
+    @property
+    def rung(self) -> str:
+        return self.path[-1]
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether `train.py --rung` would climb so."""
+        return list(self.path) == path_to(self.rung)
 
 
 @dataclass(frozen=True)
 class Study:
     """What is measured, and on what.
+
+    Attributes:
+        in_order: each rung stands on those named before it, not on its place in the ladder.
 
     Raises:
         UserError: a text without files, too few tokens, or an unknown rung.
@@ -81,12 +97,17 @@ class Study:
     rungs: tuple[str, ...]
     tokenizer: str
     compile: Switch = "auto"
+    in_order: bool = False
 
     def __post_init__(self) -> None:
         if (self.dataset == "text") != bool(self.text):
             raise UserError("--dataset text needs --text PATH, and only that takes it")
         if unknown := [rung for rung in self.rungs if rung not in RUNGS]:
             raise UserError(f"there is no rung {unknown[0]}; there are {', '.join(RUNGS)}")
+        if self.in_order and (
+            self.rungs[:1] != ("classic",) or len(set(self.rungs)) < len(self.rungs)
+        ):
+            raise UserError("--in-order needs --rungs that begin with classic, each one once")
         if self.seeds < 1:
             raise UserError(f"--seeds must be at least 1, but is {self.seeds}")
         if self.tokens < EVALUATIONS * self.base.tokens_per_step:
@@ -104,18 +125,31 @@ class Study:
     def steps(self) -> int:
         return self.tokens // self.base.tokens_per_step
 
+    def path(self, rung: str) -> tuple[str, ...]:
+        """The rungs up to this one."""
+        if self.in_order:
+            return self.rungs[: self.rungs.index(rung) + 1]
+        return tuple(path_to(rung))
+
+    def before(self, rung: str) -> str | None:
+        """The rung below it, among those that are measured."""
+        below = [each for each in self.path(rung)[:-1] if each in self.rungs]
+        return below[-1] if below else None
+
     def trainings(self, factors: dict[str, float]) -> list[Training]:
         """Seed after seed, so that a measurement that is stopped early has all rungs."""
         return [
-            Training(rung, seed, self.steps, factors.get(rung, 1.0))
+            Training(self.path(rung), seed, self.steps, factors.get(rung, 1.0))
             for seed in range(self.seeds)
             for rung in self.rungs
         ]
 
     def config(self, training: Training) -> TrainingConfig:
         """What the training's rung makes of the base."""
-        vocab_size = count_ids(self.base.tokenizer)
-        config = on_rung(self.base, training.rung, vocab_size)  # type: ignore[arg-type]
+        skipped = left_out(training.rung, count_ids(self.base.tokenizer))
+        path = [each for each in training.path if each not in skipped]
+        rung = training.rung if training.is_usual else "classic"
+        config = replace(self.base, rung=rung, **changes(path, vars(self.base)))  # type: ignore[arg-type]
         rates = {name: float(f"{getattr(config, name) * training.factor:.6g}") for name in RATES}
         return replace(config, seed=training.seed, steps=training.steps, **rates)  # type: ignore[arg-type]
 
@@ -125,7 +159,7 @@ class Study:
         every = max(1, training.steps // EVALUATIONS)
         values: dict[str, Any] = {
             "dataset": self.dataset,
-            "rung": training.rung,
+            "rung": config.rung,
             "seed": training.seed,
             "steps": training.steps,
             "eval-every": every,
@@ -136,12 +170,26 @@ class Study:
             **{name.replace("_", "-"): getattr(config, name) for name in RATES},
         }
         flags = [part for name, value in values.items() for part in (f"--{name}", str(value))]
+        if not training.is_usual:
+            flags += _flags(changes(training.path, vars(self.base)), config)
         if self.dataset == "toy":
             return flags
         for name in ("d_model", "n_layers", "d_ff", "seq_length", "dropout", "batch_size"):
             flags += [f"--{name.replace('_', '-')}", str(getattr(config, name))]
         flags += ["--accumulation-steps", "1", "--eval-tokens", str(NOVELS.eval_tokens)]
         return [*flags, "--tokenizer", self.tokenizer, "--text", *map(str, self.text)]
+
+
+def _flags(names: Iterable[str], config: TrainingConfig) -> list[str]:
+    """Each value of `config` as train.py takes it, but the rates, which are always there."""
+    flags: list[str] = []
+    for name in names:
+        value, flag = getattr(config, name), name.replace("_", "-")
+        if isinstance(value, bool):
+            flags.append(f"--{flag}" if value else f"--no-{flag}")
+        elif name not in RATES:
+            flags += [f"--{flag}", str(value)]
+    return flags
 
 
 def fitting_tokens(study: Study, seconds: Mapping[str, float], minutes: float, tune: bool) -> int:

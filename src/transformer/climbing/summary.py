@@ -8,12 +8,13 @@ to the classic's  tokens after which the validation loss first is what the class
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from rich.table import Table
 
+from transformer.climbing.study import Study
 from transformer.climbing.trainings import Row
-from transformer.ladder.rungs import path_to
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class RungSummary:
     """One rung over all seeds.
 
     Attributes:
+        factor: of the rung's own learning rates.
         gain: in nats per token over the rung before it; None for the first.
         tokens_to_target: None if a seed did not get there.
         seconds_per_token: of training, without validation and compiling.
@@ -45,6 +47,7 @@ class RungSummary:
     """
 
     rung: str
+    factor: float
     seeds: int
     loss: Spread
     gain: Spread | None
@@ -79,35 +82,36 @@ def tokens_until(curve: Sequence[tuple[float, float]], target: float) -> float |
     return None
 
 
-def summarise(
-    rows: Sequence[Row], seconds: Mapping[str, float], tokens_per_step: int
-) -> list[RungSummary]:
+def summarise(study: Study, rows: Sequence[Row], seconds: Mapping[str, float]) -> list[RungSummary]:
     """One line for each rung, in the order of the rows; the first is what the others are
     measured against."""
     by_rung: dict[str, list[Row]] = {}
     for row in rows:
         by_rung.setdefault(row.rung, []).append(row)
     target = statistics.mean(row.loss for row in next(iter(by_rung.values())))
-    found = [_summary(rung, by_rung, target, seconds[rung] / tokens_per_step) for rung in by_rung]
+    found = []
+    for rung in by_rung:
+        before = by_rung.get(study.before(rung) or "")
+        seconds_per_token = seconds[rung] / study.base.tokens_per_step
+        found.append(_summary(by_rung[rung], before, target, seconds_per_token))
     found[0] = replace(found[0], tokens_to_target=Spread(float(found[0].tokens), 0.0))
     return found
 
 
 def _summary(
-    rung: str, by_rung: Mapping[str, list[Row]], target: float, seconds: float
+    rows: Sequence[Row], before: Sequence[Row] | None, target: float, seconds: float
 ) -> RungSummary:
-    rows = by_rung[rung]
     reached = [tokens_until(row.curve, target) for row in rows]
     arrived = [tokens for tokens in reached if tokens is not None]
-    before = next((each for each in reversed(path_to(rung)[:-1]) if each in by_rung), None)
     peaks = [row.peak_mb for row in rows if row.peak_mb is not None]
     scores = [row.induction for row in rows if row.induction is not None]
     points = zip(*(row.curve for row in rows), strict=True)
     return RungSummary(
-        rung=rung,
+        rung=rows[0].rung,
+        factor=rows[0].factor,
         seeds=len(rows),
         loss=Spread.of([row.loss for row in rows]),
-        gain=None if before is None else _gain(by_rung[before], rows),
+        gain=None if before is None else _gain(before, rows),
         tokens=rows[0].curve[-1][0],
         tokens_to_target=Spread.of(arrived) if len(arrived) == len(rows) else None,
         seconds_per_token=seconds,
@@ -125,6 +129,19 @@ def _gain(before: Sequence[Row], after: Sequence[Row]) -> Spread | None:
     losses = {row.seed: row.loss for row in before}
     pairs = [losses[row.seed] - row.loss for row in after if row.seed in losses]
     return Spread.of(pairs) if pairs else None
+
+
+def to_json(study: Study, found: Sequence[RungSummary], floor: float | None) -> dict[str, Any]:
+    """What the page draws; losses in nats per token."""
+    return {
+        "format": "ladder 1",
+        "dataset": study.dataset,
+        "tokenizer": study.base.tokenizer,
+        "tokens": study.tokens,
+        "seeds": study.seeds,
+        "floor": floor,
+        "rungs": [asdict(each) for each in found],
+    }
 
 
 def table(found: Sequence[RungSummary], title: str) -> Table:

@@ -28,7 +28,7 @@ one. The side branches stand on what is named in `after`, and nothing stands on 
 | `window` | A query sees the last 32 positions only (2020, 2023) |
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -105,10 +105,18 @@ def climbed(name: str, vocab_size: int, start: Mapping[str, Any]) -> dict[str, A
     >>> climbed("schedule", 1024, {"learning_rate": 3e-3})["learning_rate"]
     0.006
     """
+    skipped = left_out(name, vocab_size)
+    return changes([each for each in path_to(name) if each not in skipped], start)
+
+
+def changes(path: Sequence[str], start: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags that rungs change which are climbed in this order.
+
+    >>> changes(["classic", "muon", "rotary"], {})
+    {'optimizer': 'muon', 'positions': 'rotary'}
+    """
     changed: dict[str, Any] = {}
-    for each in path_to(name):
-        if each in left_out(name, vocab_size):
-            continue
+    for each in path:
         changed.update(RUNGS[each].sets)
         for flag, factor in RUNGS[each].times.items():
             changed[flag] = _times(changed.get(flag, start[flag]), factor)

@@ -42,6 +42,7 @@ from transformer.machine.fast_paths import is_narrow, narrow_product
 
 ROWS = 256  # of logits held at once; fewer means adding up the (V, D) gradient more often
 Exponentials = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Squash = Callable[[Tensor], tuple[Tensor, Tensor]]  # logits -> f(logits) and the slope f'(logits)
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -69,7 +70,12 @@ def row_exponentials(logits: Tensor, largest: Tensor) -> tuple[Tensor, Tensor]:
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, exponentials: Exponentials
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        targets: Tensor,
+        exponentials: Exponentials,
+        squash: Squash | None,
     ) -> Tensor:
         scored = (targets != IGNORED).sum().clamp(min=1)
         dtype = _product_dtype(hidden)
@@ -81,7 +87,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         for start in range(0, len(h), ROWS):
             rows = slice(start, start + ROWS)
             kept = (targets[rows] != IGNORED)[:, None]  # (N, 1)
-            losses, d_logits, share = _one_chunk(h[rows], w, targets[rows], space, exponentials)
+            losses, d_logits, share = _one_chunk(
+                h[rows], w, targets[rows], space, exponentials, squash
+            )
             share = share * kept / scored  # (N, 1)
             total += (losses * kept).sum()
             d_hidden[rows] = (d_logits @ w) * share  # (N, D)
@@ -90,22 +98,31 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return total / scored
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         d_hidden, d_weight = ctx.saved_tensors
-        return d_hidden.mul_(gradients[0]), d_weight.mul_(gradients[0]), None, None
+        return d_hidden.mul_(gradients[0]), d_weight.mul_(gradients[0]), None, None, None
 
 
 def _one_chunk(
-    h: Tensor, w: Tensor, targets: Tensor, space: Tensor, exponentials: Exponentials
+    h: Tensor,
+    w: Tensor,
+    targets: Tensor,
+    space: Tensor,
+    exponentials: Exponentials,
+    squash: Squash | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Losses (N, 1), the gradient E - s · onehot (N, V), and the factor 1/s (N, 1) it lacks."""
     logits = torch.mm(h, w.T, out=space[: len(h)])  # (N, V)
+    if squash is not None:
+        logits, slope = squash(logits)  # (N, V) twice
     sums_in = _sum_dtype(h.dtype)
     rows, wanted_ids = torch.arange(len(h), device=h.device), targets.clamp(min=0)  # (N,)
     largest = logits.amax(dim=-1, keepdim=True).to(sums_in)  # (N, 1)
     wanted = logits[rows, wanted_ids][:, None].to(sums_in) - largest  # (N, 1)
     gradient, sums = exponentials(logits, largest)  # (N, V), (N, 1)
-    gradient[rows, wanted_ids] = (wanted.exp() - sums)[:, 0].to(h.dtype)
+    gradient[rows, wanted_ids] = (wanted.exp() - sums)[:, 0].to(gradient.dtype)
+    if squash is not None:
+        gradient = (gradient * slope).to(h.dtype)  # the chain rule
     return sums.log() - wanted, gradient, 1 / sums
 
 
@@ -120,7 +137,11 @@ def _sum_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def linear_cross_entropy(
-    hidden: Tensor, weight: Tensor, targets: Tensor, exponentials: Exponentials = row_exponentials
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    exponentials: Exponentials = row_exponentials,
+    squash: Squash | None = None,
 ) -> Tensor:
     """Mean cross-entropy in nats of softmax(hidden · weightᵀ) against targets.
 
@@ -129,21 +150,24 @@ def linear_cross_entropy(
         weight: (V, D), the output projection.
         targets: (N,) int64; IGNORED (-100) where nothing is scored.
         exponentials: a faster twin of `row_exponentials`.
+        squash: what becomes of each logit before the softmax, and its slope; None: nothing.
 
     Returns:
         A scalar in at least float32; 0 if nothing is scored.
     """
     if not torch.is_grad_enabled():
-        return _loss_only(hidden, weight, targets)
-    loss: Tensor = _LinearCrossEntropy.apply(hidden, weight, targets, exponentials)
+        return _loss_only(hidden, weight, targets, squash)
+    loss: Tensor = _LinearCrossEntropy.apply(hidden, weight, targets, exponentials, squash)
     return loss
 
 
-def _loss_only(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+def _loss_only(hidden: Tensor, weight: Tensor, targets: Tensor, squash: Squash | None) -> Tensor:
     """The same value without its gradient, for validation."""
     total = torch.zeros((), dtype=_sum_dtype(hidden.dtype), device=hidden.device)
     for h, t in zip(torch.split(hidden, ROWS), torch.split(targets, ROWS), strict=True):
         logits = (h @ weight.T).to(total.dtype)  # (N, V)
+        if squash is not None:
+            logits, _ = squash(logits)
         total += F.cross_entropy(logits, t, ignore_index=IGNORED, reduction="sum")
     return total / (targets != IGNORED).sum().clamp(min=1)
 

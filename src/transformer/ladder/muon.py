@@ -39,15 +39,20 @@ ROUNDS = 5
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:
-    """About U Vᵀ of U Σ Vᵀ: (..., R, C) -> (..., R, C), singular values near 1."""
+    """About U Vᵀ of U Σ Vᵀ: (..., R, C) -> (..., R, C), singular values near 1.
+
+    `baddbmm(S, A, B, beta, alpha)` is beta · S + alpha · A B, without writing down the parts.
+    """
     a, b, c = COEFFICIENTS
     tall = matrices.size(-2) > matrices.size(-1)
     x = matrices.mT if tall else matrices  # the smaller product is X Xᵀ
+    x = x.reshape(-1, *x.shape[-2:])  # (n, r, c), r <= c
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(ROUNDS):
-        square = x @ x.mT
-        x = a * x + (b * square + c * square @ square) @ x
-    return x.mT if tall else x
+        square = x @ x.mT  # (n, r, r)
+        polynomial = torch.baddbmm(square, square, square, beta=b, alpha=c)  # b S + c S²
+        x = torch.baddbmm(x, polynomial, x, beta=a)  # (n, r, c)
+    return (x.mT if tall else x).reshape(matrices.shape)
 
 
 class Muon(Optimizer):

@@ -13,14 +13,13 @@ from another distribution than the one that was trained.
 Sources: Press and Wolf (2016), for the other side; Gemma Team, "Gemma 2" (2024), for the cap.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from transformer.config import ModelConfig
-from transformer.data.batch import IGNORED
-from transformer.loss import ROWS, Exponentials, TiedOutput, row_exponentials
+from transformer.loss import Exponentials, TiedOutput, linear_cross_entropy, row_exponentials
 
 
 def softcapped(logits: Tensor, cap: float) -> Tensor:
@@ -31,6 +30,12 @@ def softcapped(logits: Tensor, cap: float) -> Tensor:
     """
     precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return cap * torch.tanh(precise / cap)
+
+
+def capped_with_slope(logits: Tensor, cap: float) -> tuple[Tensor, Tensor]:
+    """c · tanh(z / c) and its derivative, 1 − tanh²(z / c)."""
+    capped = softcapped(logits, cap)
+    return capped, 1 - (capped / cap).square()
 
 
 class VariantOutput(TiedOutput):
@@ -56,17 +61,5 @@ class VariantOutput(TiedOutput):
         targets: Tensor,
         exponentials: Exponentials = row_exponentials,
     ) -> Tensor:
-        """The chunks of loss.py; with a cap their logits are computed again for the gradient."""
-        if self.cap is None:
-            return super().loss(hidden, self._table(table), targets, exponentials)
-        chunks = zip(torch.split(hidden, ROWS), torch.split(targets, ROWS), strict=True)
-        sums = [
-            checkpoint(self._chunk, h, self._table(table), t, use_reentrant=False)
-            for h, t in chunks
-        ]
-        return torch.stack(sums).sum() / (targets != IGNORED).sum().clamp(min=1)
-
-    def _chunk(self, hidden: Tensor, table: Tensor, targets: Tensor) -> Tensor:
-        assert self.cap is not None
-        z = softcapped(F.linear(hidden, table), self.cap)  # (N, V)
-        return F.cross_entropy(z, targets, ignore_index=IGNORED, reduction="sum")
+        squash = None if self.cap is None else partial(capped_with_slope, cap=self.cap)
+        return linear_cross_entropy(hidden, self._table(table), targets, exponentials, squash)

@@ -235,8 +235,11 @@ def test_the_stream_reads_every_block_once_and_asks_the_hub_at_first_only(
     assert len(result["fetched"]) == len(set(result["fetched"])) == result["requests"]
 
 
-SETTLED = """() => /angle to the whole/.test(
-  document.querySelector("[data-slot=accumulation] .readout").textContent)"""
+SETTLED = """() => { // scrolled to each time: until fonts and figures are there, places move
+  const box = document.querySelector("[data-slot=accumulation]");
+  box.scrollIntoView({ behavior: "instant" });
+  return /angle to the whole/.test(box.querySelector(".readout").textContent);
+}"""
 HOLD = """async () => {
   const breathe = Page.breathe, toggle = [...document.querySelectorAll("#training label")]
     .find((one) => /micro-batch is short/.test(one.textContent)).querySelector("input");

@@ -95,13 +95,18 @@ def newest_weights(run: Path) -> dict[str, torch.Tensor]:
 
 
 def assert_same_run(one: Path, other: Path) -> None:
-    """Bit-identical weights, moments, metrics and samples."""
+    """Bit-identical weights, moments, metrics and samples, and the film where there is one."""
     assert metrics(one) == metrics(other)
     assert (one / "samples.md").read_text() == (other / "samples.md").read_text()
     first, second = newest_weights(one), newest_weights(other)
     assert first.keys() == second.keys()
     for name, tensor in first.items():
         assert torch.equal(tensor, second[name]), name
+    films = [run / "film.safetensors" for run in (one, other)]
+    assert films[0].is_file() == films[1].is_file()
+    if films[0].is_file():
+        assert films[0].read_bytes() == films[1].read_bytes()
+    assert not (other / "film").exists()
     for pointer in ("latest", "best"):
         assert (one / pointer).read_text() == (other / pointer).read_text()
 

@@ -82,7 +82,7 @@ def text_flags(tmp_path: Path) -> list[str]:
     text = write_text(tmp_path / "text.txt")
     return [
         *("--dataset", "text", "--text", str(text), "--tokenizer", "bpe:300"),
-        *("--seq-length", "16", "--steps", "24"),
+        *("--seq-length", "16", "--steps", "24", "--film", "9"),
     ]
 
 

@@ -70,7 +70,12 @@ def take_snapshot(model: nn.Module, optimizer: Optimizer) -> Snapshot:
         for kind in kinds.get(parameter, ())
         if kind in optimizer.state[parameter]
     }
-    return Snapshot({name: _whole(p) for name, p in model.named_parameters()}, moments)
+    return Snapshot(whole_weights(model), moments)
+
+
+def whole_weights(model: nn.Module) -> dict[str, Tensor]:
+    """The weights alone, in the same way."""
+    return {name: _whole(p) for name, p in model.named_parameters()}
 
 
 def restore(model: nn.Module, optimizer: Optimizer, snapshot: Snapshot) -> None:

@@ -127,7 +127,7 @@ def read_model_file(path: Path) -> LoadedModel:
             another program, or its tensors do not fit its own configuration or tokenizer.
     """
     model, metadata = read_model(path)
-    tokenizer = tokenizer_from_metadata(_json_object(path, metadata, "tokenizer"))
+    tokenizer = tokenizer_from_metadata(read_object(path, metadata, "tokenizer"))
     if tokenizer.vocab_size != model.config.vocab_size:
         raise UserError(
             f"{path}: the tokenizer has {tokenizer.vocab_size} ids, "
@@ -138,9 +138,9 @@ def read_model_file(path: Path) -> LoadedModel:
 
 def read_model(path: Path) -> tuple[DecoderOnlyTransformer, dict[str, str]]:
     """The model alone, read with the same care, and the file's metadata as it is."""
-    with _opened(path) as file:
+    with opened(path) as file:
         metadata = file.metadata() or {}
-        config = _read_config(path, metadata)
+        config = read_config(path, metadata)
         dtype = _check_tensors(path, file, config)
         names = list(file.keys())
     weights = {name: _read_tensor(path, name) for name in names}
@@ -162,20 +162,20 @@ def read_model(path: Path) -> tuple[DecoderOnlyTransformer, dict[str, str]]:
 def _read_tensor(path: Path, name: str) -> Tensor:
     """A copy, for what `safe_open` gives is the file itself: it would change with the file. Opened
     for each tensor, because all that was read of an open file takes memory."""
-    with _opened(path) as file:
+    with opened(path) as file:
         tensor: Tensor = file.get_tensor(name).clone()
         return tensor
 
 
 def read_header(path: Path) -> tuple[ModelConfig, dict[str, str]]:
     """What a model file says of itself, without its weights."""
-    with _opened(path) as file:
+    with opened(path) as file:
         metadata = file.metadata() or {}
-        return _read_config(path, metadata), metadata
+        return read_config(path, metadata), metadata
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def opened(path: Path) -> Iterator[Any]:
     if not path.is_file():
         raise UserError(f"there is no model file at {path}")
     try:
@@ -193,24 +193,24 @@ def _is_finite(tensor: Tensor) -> bool:
     return math.isfinite(low) and math.isfinite(high)
 
 
-def _read_config(path: Path, metadata: dict[str, str]) -> ModelConfig:
+def read_config(path: Path, metadata: dict[str, str], expected: str = FORMAT) -> ModelConfig:
     """A field that the file does not have takes its default: it is older than the field."""
     if metadata.get("format") == "pt":
         raise UserError(
             f"{path} is a model as the library transformers has it; open it first: "
             f"uv run python commands/import_hf.py {path.parent}"
         )
-    if metadata.get("format") != FORMAT:
+    if metadata.get("format") != expected:
         raise UserError(
             f"{path} was not written by this program (format {metadata.get('format')!r}, "
-            f"expected {FORMAT!r}); its architecture may differ, so it is not loaded"
+            f"expected {expected!r}); its architecture may differ, so it is not loaded"
         )
     if metadata.get("version") != VERSION:
         raise UserError(
             f"{path} has version {metadata.get('version')!r} of the format; "
             f"this program reads version {VERSION!r}"
         )
-    values = _json_object(path, metadata, "config")
+    values = read_object(path, metadata, "config")
     variant = values.get("variant", {})
     if not isinstance(variant, dict):
         raise UserError(f"{path}: the variant in its configuration is not a JSON object")
@@ -294,7 +294,7 @@ def _check_tensors(path: Path, file: Any, config: ModelConfig) -> torch.dtype:
     return DTYPES[kinds.pop()]
 
 
-def _json_object(path: Path, metadata: dict[str, str], key: str) -> dict[str, Any]:
+def read_object(path: Path, metadata: dict[str, str], key: str) -> dict[str, Any]:
     try:
         value = json.loads(metadata[key])
     except (KeyError, ValueError, RecursionError) as error:

@@ -6,6 +6,7 @@
       metrics.jsonl          a line per step and per evaluation
       before_after.json      with --from: what was learned, and what was forgotten
       curves.png  samples.md
+      film/ film.safetensors with --film: see film.py
       checkpoint-00001000/   see checkpoint.py
       latest  best           each names a checkpoint folder
 

@@ -144,6 +144,8 @@ class RecordFlags:
     """Optimiser steps between checkpoints."""
     keep: Positive = 2
     """How many of the newest checkpoints to keep, in addition to the best."""
+    film: AtLeastTwo | None = None
+    """Keep this many snapshots of the weights, for the page to play: film.safetensors."""
     tensorboard: bool = False
     """Also write TensorBoard files into the run's folder."""
 

@@ -39,7 +39,7 @@ from transformer.training.fine_tuning import checked, fine_tuned, read_origin
 MAY_CHANGE = {
     *("device", "mps", "workers", "cache_dir", "hub_endpoint", "max_cached_shards", "text"),
     *("eval_every", "checkpoint_every", "keep", "patience", "epochs", "steps"),
-    *("parallel", "tensorboard", "mine"),
+    *("parallel", "tensorboard", "mine", "film"),
 }
 """What a resumed run may be told again; everything else would make it another run."""
 

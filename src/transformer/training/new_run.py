@@ -26,13 +26,14 @@ from transformer.runs.run_folder import RunFolder, check_name, write_json
 
 FILES = (
     r"config\.json|tokenizer\.json|metrics\.jsonl|before_after\.json|curves\.png|samples\.md"
-    r"|latest|best|\.lock"
+    r"|latest|best|\.lock|film\.safetensors"
 )
 IN_CHECKPOINT = r"model\.safetensors|training_state\.(safetensors|json)"
 TEMPORARY = r"(\.[\w-]+)*\.(tmp|part)"
 NEW_TOKENIZER = rf"\.?\.tokenizer\.json\.new({TEMPORARY})?"
 OURS = re.compile(
     rf"{FILES}|\.?({FILES}){TEMPORARY}|{NEW_TOKENIZER}|tensorboard(/events\.out\.tfevents\..*)?"
+    rf"|(film|\.unfinished-film)(/\.?\d{{8,16}}\.safetensors({TEMPORARY})?)?"
     r"|(\.unfinished-)?checkpoint-\d{8,16}"
     rf"(/({IN_CHECKPOINT}|\.?({IN_CHECKPOINT}){TEMPORARY}))?",
     re.ASCII,

@@ -19,7 +19,7 @@ from transformer.errors import UserError
 from transformer.machine.files import written_whole
 from transformer.runs.find import find_model_file
 from transformer.runs.model_file import read_model_file
-from transformer.sharing.page import curves, model_script, rank_pairs, samples, script
+from transformer.sharing.page import curves, film_script, model_script, rank_pairs, samples, script
 from transformer.terminal.command_line import run
 
 
@@ -28,6 +28,7 @@ def main(
     /,
     output: Path = Path("page"),
     curves_of: tuple[str, ...] = (),
+    film: Path | None = None,
     name: str | None = None,
 ) -> None:
     """Put a trained model into the page.
@@ -37,6 +38,8 @@ def main(
         output: the folder of the page's scripts.
         curves_of: NAME=RUN pairs: the runs that Step 7 shows, under the names it uses. Without
             any, the curves stay as they are.
+        film: a film.safetensors of a small training (train.py --film), for visitors who have
+            trained nothing. Without it, the film stays as it is.
         name: what the page calls the model; by default the name of its run.
     """
     if not output.is_dir():
@@ -50,6 +53,8 @@ def main(
     }
     if curves_of:
         scripts["curves.data.js"] = script("curves", curves(curves_of))
+    if film is not None:
+        scripts["film.data.js"] = film_script(film, film.resolve().parent.name)
     with ExitStack() as all_or_none:
         for file_name, text in scripts.items():
             temporary = all_or_none.enter_context(written_whole(output / file_name))

@@ -14,6 +14,7 @@ if __name__ == "__main__":
     leave_ctrl_c()  # before the long imports
 
 import json
+import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -63,6 +64,7 @@ class Arguments:
 
 def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> int:
     """Train the rungs in turn, and draw what each is worth."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same as Ctrl-C
     console = plain_console()
     study, seconds = planned(args)
     trainings = Trainings(study, args.output, args.jobs)

@@ -19,6 +19,7 @@
     mountSteps(state);
     mountPromptBar(state);
     mountTheme(state);
+    Page.mountTransport(find("transport"), state);
     mountContents();
     state.subscribe((change) => renderAll(state, change));
     renderAll(state, "model");
@@ -36,6 +37,25 @@
 
   function mountSteps(state) {
     for (const step of Page.steps) guarded(step, () => step.mount(find(step.id), state));
+    const observer = new IntersectionObserver((entries) => {
+      for (const { target: { id }, isIntersecting } of entries) near[isIntersecting ? "add" : "delete"](id);
+      for (const step of behind) if (near.has(step.id)) catchUp(state, step);
+    }, { rootMargin: "50% 0%" });
+    for (const section of document.querySelectorAll("main > section")) observer.observe(section);
+  }
+
+  // While a film plays, what is near the window is drawn, and the rest when it comes near.
+  const near = new Set(), behind = new Set();
+
+  function catchUp(state, step) {
+    if (behind.delete(step)) guarded(step, () => step.render(state, "frame"));
+  }
+
+  function draw(state, step, change) {
+    if (change === "frame" && !near.has(step.id)) return void behind.add(step);
+    if (change === "model") behind.delete(step);
+    else catchUp(state, step);
+    return guarded(step, () => step.render(state, change));
   }
 
   /** Every step, at once; with a large model each by itself, since its figures are large, too. */
@@ -43,6 +63,7 @@
     if (change === "busy") return problem(state.busy);
     problem(state.message);
     renderPromptBar(state);
+    Page.renderTransport(state, change);
     if (change === "model") waiting = []; // what was not drawn yet is out of date
     if (change === "prompt") waiting = waiting.filter((one) => one.change === "model");
     waiting.push({ change, steps: [...Page.steps] });
@@ -63,7 +84,7 @@
 
   function renderNext(state) {
     const { steps, change } = waiting[0], step = steps.shift();
-    if (step) guarded(step, () => step.render(state, change));
+    if (step) draw(state, step, change);
     if (steps.length) return;
     waiting.shift();
     document.documentElement.dataset.rendered = String(++rendered);

@@ -104,9 +104,12 @@ Page.shared((Page) => {
     return { model: Page.buildModel(config, tensors), tokenizer, name, step, yours };
   }
 
-  /** File -> the same; a large model comes with its engine, which reads the numbers (engine.js). */
+  /** File -> the same; a film (film.js) shows its last frame; a large model comes with its engine, which reads the numbers (engine.js). */
   async function loadFile(file, tokenizerFields, onProgress) {
     const header = await Page.safetensors.readHeader(file), { metadata, entries } = header;
+    if (metadata.get("format") === Page.FILM) {
+      return Page.inTurns(Page.loadFilm(await file.arrayBuffer(), file.name, tokenizerFields));
+    }
     const { config, step, yours, parameterCount } = checkHeader(metadata, entries);
     if (parameterCount <= Page.LARGE) return loadModel(await file.arrayBuffer(), file.name, tokenizerFields);
     if (parameterCount > MOST_PARAMETERS) {
@@ -125,5 +128,5 @@ Page.shared((Page) => {
     return bytes.buffer;
   }
 
-  Object.assign(Page, { expectedShapes, loadModel, loadFile, fromBase64 });
+  Object.assign(Page, { expectedShapes, checkTensors, learnersParts, loadTokenizer, loadModel, loadFile, fromBase64 });
 });

@@ -150,5 +150,5 @@ Page.shared((Page) => {
     return value;
   }
 
-  Object.assign(Page, { FileError, refuse, quoteValue: show, isCount, safetensors: { parse, readHeader, decode, refuseInfinite, jsonField } });
+  Object.assign(Page, { FileError, refuse, quoteValue: show, isCount, safetensors: { parse, headerOf, readHeader, decode, refuseInfinite, jsonField } });
 });

@@ -6,7 +6,8 @@
   class State {
     constructor() {
       Object.assign(this, { prompt: "", ids: [], pinned: 0, message: "", busy: "", trace: null, engine: null });
-      Object.assign(this, { model: null, tokenizer: null, name: "", step: null, yours: [] });
+      Object.assign(this, { model: null, tokenizer: null, name: "", step: null, yours: [], film: null, frame: 0 });
+      this.scales = new Map();
       this.listeners = [];
     }
 
@@ -41,11 +42,24 @@
      *  prompt; then `done` is called. */
     replaceModel(loaded, done = () => {}) {
       const engine = loaded.engine ?? new Page.LocalEngine(loaded.model);
-      const { model, tokenizer, name, step, yours } = loaded, old = this.engine;
-      this.read("model", { model, tokenizer, name, step, yours, engine }, () => {
+      const { model, tokenizer, name, step, yours, film = null } = loaded, old = this.engine;
+      this.read("model", { model, tokenizer, name, step, yours, engine, film, frame: film?.last ?? 0 }, () => {
         old?.close();
         done();
       });
+    }
+
+    /** Another moment of the film: the prompt, the pinned token and what was chosen stay. */
+    showFrame(frame) {
+      const model = this.film.model(frame);
+      this.read("frame", { frame, model, step: this.film.steps[frame], engine: new Page.LocalEngine(model) });
+    }
+
+    /** The end of a scale that time must not move: the largest value so far, while a film is loaded. */
+    steady(name, value) {
+      if (!this.film) return value;
+      this.scales.set(name, Math.max(value, this.scales.get(name) ?? value));
+      return this.scales.get(name);
     }
 
     /** Run the model on the prompt, then tell the figures: at once where the model is small. */
@@ -56,7 +70,8 @@
         + `end-of-text included; the model reads the last ${capacity} of them.`;
       const last = ids.length - 1, progress = ({ share }) => this.wait(`The model reads the prompt: ${Math.round(100 * share)} % …`);
       engine.read(ids, [last, Math.max(0, last - 1)], (trace) => {
-        Object.assign(this, replaced, { ids, message, trace, pinned: last, busy: "" });
+        if (change !== "frame") this.scales.clear();
+        Object.assign(this, replaced, { ids, message, trace, pinned: change === "frame" ? this.pinned : last, busy: "" });
         this.announce(change);
         done();
         if (prompt !== this.prompt) this.read("prompt"); // typed while another model was read in

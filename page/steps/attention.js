@@ -81,7 +81,7 @@
     const kinds = ["query", "key", "product"], values = [...query, ...key, ...products];
     Page.heatMap(dotBox, {
       label: "Query, key and their products", rows: 3, columns: K, values, rowLabels: kinds, hue: "attention",
-      diverging: true, cellHeight: 24, max: Math.max(...values.map(Math.abs)),
+      diverging: true, cellHeight: 24, max: state.steady("dot", Math.max(...values.map(Math.abs))),
       describe: (r, c) => `Entry ${c}: query ${Page.format(query[c])} × key ${Page.format(key[c])} = ${Page.format(products[c])}`,
     });
     const sum = products.reduce((a, b) => a + b, 0);

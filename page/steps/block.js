@@ -50,7 +50,7 @@
     const all = writes(state, pinned).map((write) => ({ ...write, length: Page.norm(write.values),
       share: Page.dot(write.values, 0, final, 0, D) / length2 }));
     Page.bars(slots.shares, {
-      label: "Share of each write in the final vector", wide: true,
+      label: "Share of each write in the final vector", wide: true, max: state.steady("shares", Math.max(...all.map(({ share }) => Math.abs(share)))),
       items: all.map(({ name, share, hue, length }) => ({ label: name, value: share, hue, text: `${Page.percentSigned(share)} · ${length.toFixed(1)}` })),
     });
     const total = all.reduce((sum, { share }) => sum + share, 0);

@@ -40,7 +40,7 @@
     values.set(row);
     Page.heatMap(slots.row, {
       label: `Embedding of ${state.tokenizer.show(id)}`, rows, columns, values, hue: "residual", diverging: true,
-      cellHeight: 18, max: Math.max(...row.map(Math.abs)),
+      cellHeight: 18, max: state.steady("row", Math.max(...row.map(Math.abs))),
       describe: (r, c) => (r * columns + c < D ? `Column ${r * columns + c}: ${Page.format(row[r * columns + c])}` : ""),
     });
   }
@@ -90,11 +90,12 @@
     return out;
   }
 
-  function showOrder({ model, tokenizer, ids }, { change, size }, other) {
+  function showOrder(state, { change, size }, other) {
+    const { model, tokenizer, ids } = state;
     const none = change < 1e-5 * Math.max(1, size);
     Page.chips(slots.order, { label: "The shuffled prompt", tokens: other.map((id) => tokenizer.show(id)) });
     Page.bars(slots.order, {
-      label: "Change of the first block's attention at the last position", max: size,
+      label: "Change of the first block's attention at the last position", max: state.steady("order", size),
       items: [
         { label: "its output", value: size, hue: "attention", text: Page.format(size) },
         { label: "the change", value: change, hue: "position", text: none ? "0" : Page.format(change) },

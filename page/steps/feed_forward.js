@@ -26,7 +26,7 @@
       local.layer = Math.min(local.layer, n_layers - 1);
       layers.set(local.layer);
     }
-    if (change !== "theme" || local.neuron >= d_ff) local.neuron = null;
+    if (!["theme", "frame", "rest"].includes(change) || local.neuron >= d_ff) local.neuron = null;
     show(state);
   }
 
@@ -44,14 +44,15 @@
   }
 
   function showCurve(state, z) {
-    const activations = activationsOf(state), low = Math.min(-3, ...z), high = Math.max(3, ...z);
+    const activations = activationsOf(state);
+    const low = -state.steady("low z", Math.max(3, ...z.map((v) => -v))), high = state.steady("high z", Math.max(3, ...z));
     const { name, at } = state.model.blocks[local.layer].feedForward.curve;
     const line = Array.from({ length: 81 }, (_, i) => low + ((high - low) * i) / 80).map((v) => [v, at(v)]);
     const heights = [...line.map(([, y]) => y), ...activations]; // of the dots too, which may be off the curve
     const gated = state.model.config.variant.feed_forward === "swiglu";
     Page.linePlot(slots.curve, {
       label: `Neurons on the ${name} curve`, x: "input z", y: gated ? `${name}(z) · u` : `${name}(z)`, height: 240,
-      yMin: Math.min(...heights), yMax: Math.max(...heights), series: [{ name, points: line, hue: "neutral" }],
+      yMin: -state.steady("low y", -Math.min(...heights)), yMax: state.steady("high y", Math.max(...heights)), series: [{ name, points: line, hue: "neutral" }],
       points: Array.from(z, (v, i) => ({ x: v, y: activations[i], hue: "feed-forward" })),
     });
     const firing = z.filter((v) => v > 0).length, strong = activations.filter((a) => a > 0.5).length;
@@ -78,7 +79,7 @@
     Page.subtitle(slots.neurons, "All of them");
     Page.heatMap(slots.neurons, {
       label: `Activations of ${F} neurons; press Enter to silence one`, rows, columns, values, hue: "feed-forward", diverging: true,
-      max: Math.max(...activations.map(Math.abs)), selected: [Math.floor(local.neuron / columns), local.neuron % columns],
+      max: state.steady("activations", Math.max(...activations.map(Math.abs))), selected: [Math.floor(local.neuron / columns), local.neuron % columns],
       describe: (r, c) => (r * columns + c < F ? `Neuron ${r * columns + c}: ${Page.format(activations[r * columns + c])}` : ""),
       onSelect: (r, c) => { if (r * columns + c < F) pick(r * columns + c); },
     });

@@ -61,7 +61,8 @@
 
   function render(state, change) {
     if (change === "theme") return;
-    if (change === "prompt" || change === "model") startOver();
+    if (change === "rest") return;
+    if (["prompt", "model", "frame"].includes(change)) startOver();
     drawDistribution();
     drawText();
   }

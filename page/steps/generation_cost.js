@@ -17,8 +17,8 @@
   }
 
   function render(state, change) {
-    if (change === "prompt" || change === "model") clear();
-    if (["prompt", "model", "resize"].includes(change)) draw();
+    if (["prompt", "model", "rest"].includes(change)) clear();
+    if (["prompt", "model", "rest", "resize"].includes(change)) draw();
   }
 
   function clear() {

@@ -20,10 +20,8 @@
     local.head = Math.min(local.head, n_heads - 1);
     if (change !== "pin") showGallery(state);
     showHead(state);
-    if (change === "prompt" || change === "model") {
-      offerReplacements(state);
-      askMask(state);
-    }
+    if (change === "prompt" || change === "model") offerReplacements(state);
+    if (["prompt", "model", "frame"].includes(change)) askMask(state);
   }
 
   function showGallery(state) {
@@ -97,7 +95,7 @@
     const { tokenizer } = state, cut = ids.length < state.ids.length ? ` (the last ${ids.length} tokens of your prompt)` : "";
     Page.bars(slots.mask, {
       label: "Largest change of any logit at each earlier position", hue: local.mask ? "neutral" : "warning",
-      max: Math.max(1e-9, ...changes),
+      max: state.steady("mask", Math.max(1e-9, ...changes)),
       items: changes.map((value, t) => ({ label: `${t} ${tokenizer.show(ids[t])}`, value })),
     });
     const change = Math.max(...changes);

@@ -19,7 +19,7 @@
     Page.button(switches, { label: "Put all back", onClick: () => ablate(null) });
     figure.ask = {
       scores: Page.request(figure.scoresBox, state, { task: "scores", label: "Measure the heads", turns: true, lasting: true, draw: useScores,
-        progress: ({ share }, { repeats }) => readout(figure.scoresBox, `Measuring the heads: ${Math.floor(share * repeats.length)} of ${repeats.length} …`) }),
+        progress: ({ share }, { repeats }) => repeats.length > 1 && readout(figure.scoresBox, `Measuring the heads: ${Math.floor(share * repeats.length)} of ${repeats.length} …`) }),
       song: Page.request(figure.songBox, state, { task: "song", label: "Read the song", lasting: true, draw: useSong }),
       ablation: Page.request(figure.ablateBox, state, { task: "ablation", lasting: true, draw: (changed) => drawAblation(changed) }),
     };
@@ -42,7 +42,9 @@
       for (const ask of Object.values(figure.ask)) ask.stop();
       figure.onSong?.(); // there is none yet
       if (figure.seen) measure();
-    } else if (change === "resize" || change === "theme") {
+    } else if (change === "frame" && figure.seen && figure.tokens) follow();
+    else if (change === "rest" && figure.seen) measure();
+    else if (change === "resize" || change === "theme") {
       if (figure.measured) drawScores();
       if (figure.weights) drawSong();
       if (figure.weights) drawAblation();
@@ -56,6 +58,12 @@
     readout(figure.scoresBox, "Measuring …");
     figure.ask.scores.offer({ repeats });
     if (!engine.isLocal) readSong(); // its reader may begin with either
+  }
+
+  /** Another moment of the film: head, place and ablation stay. All songs are for when it rests. */
+  function follow() {
+    figure.ask.song.offer({ tokens: figure.tokens, follow: true });
+    figure.ask.scores.offer({ repeats: figure.on === "songs" ? [figure.tokens] : examples(figure.state.tokenizer, figure.state.model.config.max_seq_len).slice(0, 1) });
   }
 
   function useScores(scores, { repeats }) {
@@ -89,7 +97,8 @@
       selected: [Math.floor(figure.head / n_heads), figure.head % n_heads],
       describe: (layer, head) => `${name(layer, head)}: induction score ${scores.scores[layer * n_heads + head].toFixed(3)}`,
       onSelect: (layer, head) => { figure.head = layer * n_heads + head; drawScores(); if (figure.weights) drawSong(); } });
-    const where = figure.on === "songs" ? `${count} songs in held-out stories` : `${count} sequences of random tokens`;
+    const where = figure.on === "songs" ? (count === 1 ? "one song in a held-out story" : `${count} songs in held-out stories`)
+      : `${count} sequence${count === 1 ? "" : "s"} of random tokens`;
     figure.scoresBox.dataset.best = best.score;
     readout(figure.scoresBox, `Over ${where} (${scores.count} copied tokens): the best is ${name(best.layer, best.head)} with `
       + `${best.score.toFixed(3)}. An ideal induction head has 1; a head that pays equal attention to all places has about `
@@ -112,13 +121,15 @@
     figure.onSong?.();
   }
 
-  function useSong({ weights, intact }, { tokens }) {
+  function useSong({ weights, intact }, { tokens, follow = false }) {
     Object.assign(figure, { weights, intact });
     figure.head ??= 0; // until the heads have been measured
-    figure.query = tokens.first.findLastIndex((earlier) => earlier >= 0) - 2;
-    if (!(tokens.first[figure.query] >= 0)) figure.query = tokens.first.findIndex((earlier) => earlier >= 0);
+    if (!follow) {
+      figure.query = tokens.first.findLastIndex((earlier) => earlier >= 0) - 2;
+      if (!(tokens.first[figure.query] >= 0)) figure.query = tokens.first.findIndex((earlier) => earlier >= 0);
+    }
     drawSong();
-    ablate(null);
+    ablate(follow ? [...figure.ablated][0] ?? null : null);
   }
 
   /** The story as chips, shaded by where the selected head looks from the chosen token. */

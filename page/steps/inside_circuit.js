@@ -20,8 +20,10 @@
   }
 
   function render(state, change) {
-    if (change !== "model") return;
+    if (!["model", "frame", "rest"].includes(change)) return;
     figure.job?.cancel();
+    figure.box.classList.toggle("waiting", change === "frame"); // it takes seconds: at rest
+    if (change === "frame") return;
     figure.found = null;
     delete figure.box.dataset.leansOn;
     draw();

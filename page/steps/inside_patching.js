@@ -19,7 +19,19 @@
   }
 
   function render(state, change) {
+    if (change === "frame" || change === "rest") return follow(change);
     if ((change === "resize" || change === "theme") && figure.values) draw(figure.said);
+  }
+
+  /** Another moment of the film. What was patched is patched again when the film rests. */
+  function follow(change) {
+    if (!figure.pair) return;
+    figure.box.classList.toggle("waiting", change === "frame");
+    const again = figure.values !== null;
+    cancel();
+    if (change === "frame") return;
+    prepare();
+    if (again) start();
   }
 
   /** Whether there was anything to cancel. */

@@ -34,7 +34,8 @@
   }
 
   function render(state, change) {
-    if (change === "model") {
+    if (change === "frame") return; // gradients take a while: at rest
+    if (change === "model" || change === "rest") {
       figure.batch = null;
       if (figure.seen) load();
     } else if (figure.batch?.K && change === "prompt") {

@@ -6,6 +6,7 @@
   const NAMES = { vocab_size: "V, vocabulary", d_model: "D, width", n_heads: "H, heads", n_layers: "blocks", d_ff: "F, feed-forward", max_seq_len: "context" };
   const CHECKS = "Passed: header, offsets, shapes, types, finite numbers, configuration, tokenizer.";
   const IN_WORKER = " It is large: its matrices are held in half precision, it computes in a worker, and figures that take it long wait until you ask.";
+  const FILM = " It is a film: the slider at the top moves every figure through the training.";
   const figure = { pending: null, turn: 0 };
 
   function mount(root, state) {
@@ -18,6 +19,7 @@
     acceptDrops(root, zone);
     figure.status = keep(figure.box, "status", () => element("p", { class: "status", role: "status" }));
     Page.button(Page.controls(figure.box), { label: "Back to the model of this page", onClick: backToShipped });
+    Page.button(Page.controls(figure.box), { label: "Play the film of a small training", onClick: playShipped });
     figure.table = keep(figure.box, "table", () => element("div", { class: "scroll" }));
   }
 
@@ -62,7 +64,7 @@
     figure.pending = null;
     if (loaded.engine) say(`${file.name}: the model reads the prompt …`);
     figure.state.replaceModel(loaded, () =>
-      say(`${file.name} is loaded: every figure that runs a model runs it now. ${CHECKS}${loaded.engine ? IN_WORKER : ""}`));
+      say(`${file.name} is loaded: every figure that runs a model runs it now. ${CHECKS}${loaded.engine ? IN_WORKER : ""}${loaded.film ? FILM : ""}`));
   }
 
   async function readTokenizer(file) {
@@ -94,6 +96,18 @@
     say(`Back to ${name}.`);
   }
 
+  async function playShipped() {
+    const turn = ++figure.turn;
+    say("Fetching the film …");
+    try {
+      const { base64, name } = await new Promise(Page.loadShippedFilm);
+      const loaded = await Page.inTurns(Page.loadFilm(Page.fromBase64(base64), name));
+      if (turn === figure.turn) figure.state.replaceModel(loaded, () => say(`${name}: move the slider at the top.`));
+    } catch (error) {
+      say(error instanceof FileError ? error.message : "page/film.data.js is missing: export it with commands/export_page.py.", true);
+    }
+  }
+
   /** What the model's configuration says differently from the classic one. */
   function describeVariant(variant) {
     const { CLASSIC_VARIANT } = Page.variantFields;
@@ -102,7 +116,7 @@
   }
 
   function render(state, change) {
-    if (change !== "model") return;
+    if (change !== "model" && change !== "frame") return;
     const { config, parameterCount: count } = state.model;
     const rows = [["name", state.name], ["parameters", count.toLocaleString("en-US")],
       ...Object.entries(NAMES).map(([key, what]) => [`${key} (${what})`, config[key].toLocaleString("en-US")]),

@@ -1,17 +1,20 @@
 """commands/ladder.py: real trainings, stopped and continued."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from processes import wait_until
-from training_tools import ROOT, call
+from training_tools import ROOT, call, write_text
 
-FLAGS = ("--tokens", "60000", "--rungs", "classic", "rotary", "--compile", "off")
+from transformer.runs.run_folder import RunFolder
+
+FLAGS = (
+    *("--dataset", "text", "--text", "text.txt", "--tokenizer", "bpe:300", "--tokens", "65536"),
+    *("--rungs", "classic", "rotary", "--compile", "off"),
+)
 
 
 @pytest.mark.slow
@@ -19,33 +22,35 @@ def test_a_ladder_is_stopped_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    write_text(tmp_path / "text.txt")
     command = [sys.executable, str(ROOT / "commands/ladder.py"), *FLAGS, "--output", "kept"]
-    process = subprocess.Popen(
-        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True
-    )
+    process = subprocess.Popen(command)
     rows = tmp_path / "kept" / "rows"
     try:
-        wait_until(lambda: (rows / "classic-26-seed0.json").is_file(), 400)
-        wait_until(lambda: (tmp_path / "kept/runs/rotary-26-seed0/metrics.jsonl").is_file(), 400)
+        wait_until(lambda: (rows / "classic-16-seed0.json").is_file(), 400)
+        wait_until(lambda: (tmp_path / "kept/runs/rotary-16-seed0/metrics.jsonl").is_file(), 400)
     finally:
-        os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(60) in (2, 130)
-    before = (rows / "classic-26-seed0.json").stat().st_mtime_ns
-    assert not (rows / "rotary-26-seed0.json").exists()
+        process.terminate()
+        assert process.wait(120) in (2, 130)
+    with RunFolder(tmp_path / "kept/runs/rotary-16-seed0").lock():
+        pass  # its training has ended too
+    before = (rows / "classic-16-seed0.json").stat().st_mtime_ns
+    assert not (rows / "rotary-16-seed0.json").exists()
     assert call("ladder", *FLAGS, "--output", "kept") == 0
     said = capsys.readouterr().out
     assert "rotary, seed 0: " in said
     assert "classic, seed 0: " not in said
-    assert (rows / "classic-26-seed0.json").stat().st_mtime_ns == before
+    assert (rows / "classic-16-seed0.json").stat().st_mtime_ns == before
     kept = {
-        name: json.loads((rows / f"{name}-26-seed0.json").read_text())
+        name: json.loads((rows / f"{name}-16-seed0.json").read_text())
         for name in ("classic", "rotary")
     }
     assert kept["rotary"]["curve"][-1][1] < kept["classic"]["curve"][-1][1]
-    assert len(kept["rotary"]["curve"]) == 26
+    assert len(kept["rotary"]["curve"]) == 16
     assert (tmp_path / "kept" / "ladder.png").is_file()
     assert (
-        call("generate", "kept/runs/rotary-26-seed0", "--max-new-tokens", "2", "--prompt", "A") == 0
+        call("generate", "kept/runs/rotary-16-seed0", "--max-new-tokens", "2", "--prompt", "A") == 0
     )
 
 

@@ -56,7 +56,7 @@ def test_a_frame_is_the_model_of_its_step_in_half_precision(folder: Path) -> Non
     model = build_model(film.config)
     model.load_state_dict(film.weights(0))
     assert film.tokenizer.vocab_size == film.config.vocab_size
-    measured = json.loads(film.metadata["metrics"])
+    measured = json.loads(film.metadata["film"])
     assert [point[0] for point in measured["train"]] == list(range(1, 13))
     assert [point[0] for point in measured["validation"]] == [5, 10, 12]
 
@@ -116,9 +116,9 @@ def test_measurements_are_thinned_like_frames() -> None:
     ("change", "said"),
     [
         ({"format": "transformer"}, "was not written by this program"),
-        ({"steps": "[0, 1.5]"}, "its steps must be whole numbers"),
-        ({"steps": "{"}, "no readable 'steps'"),
-        ({"steps": "[0]"}, "must be 1 frames of"),
+        ({"film": '{"steps": [0, 1.5]}'}, "its steps must be whole numbers"),
+        ({"film": "{"}, "no readable 'film'"),
+        ({"film": '{"steps": [0]}'}, "must be 1 frames of"),
         ({"config": '{"vocab_size": 9, "d_model": 8}'}, "must be 3 frames of"),
     ],
 )

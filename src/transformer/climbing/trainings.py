@@ -63,6 +63,7 @@ class Trainings:
 
     def __init__(self, study: Study, folder: Path, jobs: int = 1) -> None:
         self.study, self.folder, self.jobs = study, folder, jobs
+        self._running: set[subprocess.Popen[bytes]] = set()
 
     def row(self, training: Training) -> Row | None:
         """The row of a training that has ended; None if it has not, or was another one."""
@@ -88,9 +89,11 @@ class Trainings:
                     row = future.result()
                     report(row)
                     yield row
-            finally:
+            finally:  # all is done; or Ctrl-C, SIGTERM, or one has failed: the others save and end
                 for future in futures:
                     future.cancel()
+                for process in self._running.copy():
+                    process.terminate()
 
     def _train(self, training: Training) -> Row:
         runs = self.folder / "runs"
@@ -101,12 +104,15 @@ class Trainings:
         if (run / "latest").is_file():
             flags = ["--resume", str(run)]
         command = [sys.executable, str(TRAIN), *flags, "--runs-dir", str(runs)]
-        threads = str(max(1, (os.cpu_count() or 1) // self.jobs))
         with log.open("w") as said:
-            process = subprocess.Popen(
-                command, stdout=said, stderr=said, env={**os.environ, "OMP_NUM_THREADS": threads}
+            share = max(1, (os.cpu_count() or 1) // self.jobs)
+            environment = {"OMP_NUM_THREADS": str(share), **os.environ}
+            process = subprocess.Popen(  # in a session of its own: Ctrl-C reaches it from here only
+                command, stdout=said, stderr=said, env=environment, start_new_session=True
             )
+            self._running.add(process)
             peak = watched(process)
+            self._running.discard(process)
         if process.returncode:
             last = log.read_text(errors="replace").strip().splitlines()[-1:]
             raise UserError(f"{training.name} ended with {process.returncode}: {' '.join(last)}")
@@ -138,14 +144,9 @@ class Trainings:
 def watched(process: "subprocess.Popen[bytes]") -> float | None:
     """Wait for a process; its peak memory in MB, where the system tells (Linux)."""
     peak = None
-    try:
-        while process.poll() is None:
-            peak = _peak(process.pid) or peak
-            time.sleep(POLL)
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
+    while process.poll() is None:
+        peak = _peak(process.pid) or peak
+        time.sleep(POLL)
     return peak
 
 

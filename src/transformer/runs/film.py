@@ -3,8 +3,7 @@
     runs/NAME/film/00000112.safetensors    while it trains: one file for each frame
     runs/NAME/film.safetensors             at the end: each tensor with the frames as its first axis
         metadata   format "transformer film" · version "1" · config · tokenizer
-                   · steps    the optimiser step of each frame
-                   · metrics  what training measured meanwhile (`thinned`)
+                   · film: the optimiser step of each frame, and what training measured (`thinned`)
 
 Frame i of 0 … N − 1 is taken after step S · (i / (N − 1))² of S, so that frames are dense early,
 where much happens in a few steps, and sparse late. Frame 0 is the random beginning.
@@ -112,8 +111,9 @@ class FilmRecorder:
             "version": VERSION,
             "config": json.dumps(asdict(config)),
             "tokenizer": json.dumps(tokenizer.to_metadata()),
-            "steps": json.dumps([int(frame.stem) for frame in frames]),
-            "metrics": json.dumps(thinned(records, self.total)),
+            "film": json.dumps(
+                {"steps": [int(f.stem) for f in frames], **thinned(records, self.total)}
+            ),
             **({"yours": json.dumps(dict(yours))} if yours else {}),
         }
         with written_whole(self.path) as temporary:
@@ -184,10 +184,7 @@ def read_film(path: Path) -> Film:
             name: (file.get_slice(name).get_dtype(), file.get_slice(name).get_shape())
             for name in file.keys()  # noqa: SIM118
         }
-    try:
-        steps = json.loads(metadata["steps"])
-    except (KeyError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: its metadata has no readable 'steps'") from error
+    steps = read_object(path, metadata, "film").get("steps")
     if not (isinstance(steps, list) and steps and all(type(step) is int for step in steps)):
         raise UserError(f"{path}: its steps must be whole numbers, but are {str(steps)[:60]}")
     for name, shape in tensor_shapes(config).items():

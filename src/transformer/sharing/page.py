@@ -5,6 +5,7 @@ written as scripts that assign data:
 
     page/model.data.js      the model: a safetensors file (half precision) in base64
     page/samples.data.js    held-out stories and songs, and how FineWeb is cut and split
+    page/film.data.js       a film of a small training, in base64; fetched when it is asked for
     page/curves.data.js     what real runs logged, with the commands that made them
     page/p50k_base.data.js  the table of p50k_base, for models trained with it
 
@@ -32,6 +33,7 @@ from transformer.data.fineweb.shard import SHARD_BYTES, Shard, cut_into_shards, 
 from transformer.data.toy.stories import song_examples
 from transformer.errors import UserError
 from transformer.machine.bounds import flag
+from transformer.runs.film import read_film
 from transformer.runs.metrics import Record, is_evaluation
 from transformer.runs.model_file import LoadedModel, write_model_file
 from transformer.training.config import TrainingConfig, preset
@@ -71,6 +73,23 @@ def model_script(loaded: LoadedModel, name: str, prompt: str) -> str:
             "or drop the file on the page: that works up to 600 MB and 200 million parameters"
         )
     return script("modelData", {"name": name, "prompt": prompt, "base64": encoded})
+
+
+def film_script(path: Path, name: str) -> str:
+    """A film of a training (runs/film.py) as it is, in base64.
+
+    Raises:
+        UserError: it is no film, or too large for a page.
+    """
+    read_film(path)
+    encoded = base64.b64encode(path.read_bytes()).decode()
+    if len(encoded) > LARGEST_MODEL:
+        raise UserError(
+            f"{path} would make a script of {len(encoded) / 1e6:.1f} MB, more than "
+            f"{LARGEST_MODEL / 1e6:.0f} MB; film a smaller model or fewer frames, "
+            "or drop the file on the page"
+        )
+    return script("filmData", {"name": name, "base64": encoded})
 
 
 def half(name: str, weight: Tensor) -> Tensor:

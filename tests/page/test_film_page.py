@@ -1,0 +1,180 @@
+"""A film on the page: every frame is PyTorch's, and what was chosen stays while time moves."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from browser_page import OpenPage
+from dropped_files import choose, parts, write_raw
+
+from transformer.config import ModelConfig, Variant
+from transformer.ladder import build_model
+from transformer.runs.film import Film, FilmRecorder, read_film
+from transformer.runs.model_file import LoadedModel
+
+PROMPT = "Once there was a fox named Tambo. Tam"
+STEPS, TOLD = [0, 3, 12, 28, 50], "#transport .film-told"
+LOGITS = "() => [...Page.state.trace.logits(Page.state.pinned)]"
+READOUT = '(name) => document.querySelector(`[data-slot="${name}"] .readout`).textContent'
+ABLATED = "() => Page.inside.changed[0].p"  # of the first copied token
+SEEK = """(frame) => {
+  const slider = document.querySelector("#transport input");
+  slider.value = frame;
+  slider.dispatchEvent(new Event("input"));
+}"""
+
+
+@pytest.fixture(scope="module")
+def film(shipped: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> Film:
+    """From one random model to another."""
+    run = tmp_path_factory.mktemp("run")
+    variant = Variant(positions="rotary")
+    vocab_size = shipped.tokenizer.vocab_size
+    config = ModelConfig(vocab_size, 32, 4, 2, 64, max_seq_len=144, dropout=0.0, variant=variant)
+    torch.manual_seed(0)
+    first, last = (dict(build_model(config).named_parameters()) for _ in range(2))
+    recorder = FilmRecorder(run, STEPS[-1], len(STEPS))
+    for step in recorder.steps:
+        share = step / STEPS[-1]
+        recorder.take(step, {n: 2 * torch.lerp(w, last[n], share) for n, w in first.items()})
+    records: list[dict[str, Any]] = [
+        {"step": s, "train_loss": 7 - s / 10, "learning_rate": 0.1, "grad_norm": 1.0}
+        for s in range(1, STEPS[-1] + 1)
+    ]
+    records += [{"step": s, "val_loss": 7 - s / 10, "val_perplexity": 9.0} for s in (10, 50)]
+    recorder.finish(config, shipped.tokenizer, records)
+    return read_film(recorder.path)
+
+
+@pytest.fixture
+def page(open_page: Any, film: Film) -> OpenPage:
+    opened: OpenPage = open_page().load("#your_model")
+    assert opened.page.is_hidden("#transport")
+    message = choose(opened, film.path)
+    assert "It is a film" in message
+    opened.type_prompt(PROMPT)
+    return opened
+
+
+def seek(page: OpenPage, frame: int) -> None:
+    page.run(SEEK, frame)
+    assert page.run("() => Page.state.frame") == frame
+
+
+def test_frames_are_pytorchs_and_the_bar_tells_the_time(page: OpenPage, film: Film) -> None:
+    assert film.steps == STEPS
+    told = "step 50 of 50, validation loss 2.00"
+    assert page.page.inner_text(TOLD) == told
+    tokenizer = film.tokenizer
+    ids = torch.tensor([[tokenizer.end_of_text, *tokenizer.encode(PROMPT)]])
+    model = build_model(film.config).eval()
+    found = []
+    for frame in (4, 0, 2):
+        seek(page, frame)
+        model.load_state_dict(film.weights(frame))
+        with torch.no_grad():
+            expected = model(ids)[0, -1].numpy()
+        found.append(np.array(page.run(LOGITS)))
+        np.testing.assert_allclose(found[-1], expected, atol=2e-4)
+    assert np.abs(found[0] - found[1]).max() > 0.1
+    assert page.page.inner_text(TOLD) == "step 12 of 50, validation loss 6.00"
+    seek(page, 1)
+    assert page.page.inner_text(TOLD) == "step 3 of 50"
+    slider = page.page.locator("#transport input")
+    assert slider.get_attribute("aria-valuetext") == "step 3 of 50"
+    assert page.all_problems() == []
+
+
+def test_what_was_chosen_stays_while_time_moves(page: OpenPage) -> None:
+    """The pinned token, the prompt, a head, a neuron and an ablation."""
+    page.settle()
+    page.page.wait_for_function("() => Page.inside.measured && Page.inside.weights")
+    page.page.get_by_role("button", name="Block 1, head 2", exact=True).click()
+    page.page.get_by_role("button", name="Ablate the selected head").click()
+    page.run("() => Page.state.pin(3)")
+    song = page.run("() => [Page.inside.head, Page.inside.query, ...Page.inside.ablated]")
+    assert len(song) == 3
+    before = {name: page.run(READOUT, name) for name in ("head", "song", "ablation", "output")}
+    assert "without block" in before["ablation"]
+    assert before["head"].startswith("Block 1, head 2: the pinned")
+    lost = page.run(ABLATED)
+    seek(page, 1)
+    page.tour()
+    page.page.wait_for_function(f"(old) => ({ABLATED})() !== old", arg=lost)
+    after = {name: page.run(READOUT, name) for name in before}
+    assert "without block" in after["ablation"]
+    assert after["head"].startswith("Block 1, head 2: the pinned")
+    assert all(after[name] != before[name] for name in ("head", "song", "output"))
+    assert page.run("() => [Page.inside.head, Page.inside.query, ...Page.inside.ablated]") == song
+    assert page.run("() => Page.state.pinned") == 3
+    assert page.page.input_value("#prompt") == PROMPT
+    assert page.all_problems() == []
+
+
+def test_slow_figures_follow_when_the_film_rests(page: OpenPage) -> None:
+    page.settle()
+    told = f"() => ({READOUT})('accumulation')"
+    page.page.wait_for_function(f"() => /points/.test(({told})())")
+    before = page.run(told)
+    seek(page, 0)
+    page.page.wait_for_function(
+        f"(before) => /points/.test(({told})()) && ({told})() !== before", arg=before
+    )
+
+
+def test_it_plays_to_its_end_and_keys_move_it(page: OpenPage) -> None:
+    play = page.page.locator("#transport").get_by_role("button", name="Play")
+    play.press("Enter")
+    assert page.page.locator("#transport button").first.inner_text() == "Pause"
+    page.page.wait_for_function("() => Page.state.frame < 4")
+    page.page.wait_for_function(
+        "() => Page.state.frame === 4 "
+        "&& document.querySelector('#transport button').textContent === 'Play'"
+    )
+    page.page.locator("#transport input").press("ArrowLeft")
+    assert page.run("() => Page.state.frame") == 3
+    page.page.get_by_role("button", name="Speed 1×").click()
+    assert page.page.get_by_role("button", name="Speed 2×").is_visible()
+    page.page.get_by_role("button", name="Back to the model of this page").click()
+    page.page.wait_for_function("() => Page.state.film === null")
+    assert page.page.is_hidden("#transport")
+
+
+def test_one_scale_while_time_moves(page: OpenPage) -> None:
+    """What is drawn relative to the largest value never grows its values by a smaller scale."""
+    scales = "() => Object.fromEntries(Page.state.scales)"
+    page.tour()
+    seek(page, 4)
+    before = page.run(scales)
+    assert {"row", "dot", "high y"} <= before.keys()
+    for frame in (0, 2, 4):
+        seek(page, frame)
+        now = page.run(scales)
+        assert all(now[name] >= value for name, value in before.items())
+        before = now
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"film": json.dumps({"steps": [0, 0, 1, 2, 3]})}, "must be growing whole numbers"),
+        ({"film": json.dumps({"steps": [0, 1]})}, "is not 2 frames in half precision"),
+        ({"film": json.dumps({"steps": STEPS, "train": 7})}, "not lists of numbers"),
+        ({"version": "2"}, 'this page reads "1"'),
+        ({}, "not finite numbers"),
+    ],
+)
+def test_what_is_no_film_is_refused_in_words(
+    shared_page: OpenPage, film: Film, tmp_path: Path, change: dict[str, str], said: str
+) -> None:
+    header, data = parts(film.path)
+    header["__metadata__"].update(change)
+    path = tmp_path / "film.safetensors"
+    write_raw(path, header, data if change else b"\x00\x7c" + data[2:])
+    message = choose(shared_page, path)
+    assert said in message
+    assert "The previous model is kept." in message
+    assert shared_page.page.is_hidden("#transport")

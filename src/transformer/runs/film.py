@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from transformer.config import ModelConfig
@@ -134,7 +134,7 @@ class FilmRecorder:
 
 def _write_stacked(path: Path, frames: Sequence[Path], metadata: Mapping[str, str]) -> None:
     """The format of safetensors (the length of a JSON header, the header, the bytes of the
-    tensors), one tensor of one frame after the other: a whole film need not fit into memory."""
+    tensors), one frame after the other: a whole film need not fit into memory."""
     header: dict[str, Any] = {"__metadata__": metadata}
     end = 0
     with safe_open(frames[0], framework="pt") as first:
@@ -145,11 +145,11 @@ def _write_stacked(path: Path, frames: Sequence[Path], metadata: Mapping[str, st
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for name in list(header)[1:]:
-            for frame in frames:
-                with safe_open(frame, framework="pt") as opened_frame:
-                    file.write(opened_frame.get_tensor(name).numpy().tobytes())
+        data = file.write(len(text).to_bytes(8, "little") + text)  # where it begins
+        for i, frame in enumerate(frames):
+            for name, tensor in load_file(frame).items():
+                file.seek(data + header[name]["data_offsets"][0] + i * tensor.nbytes)
+                file.write(tensor.numpy().tobytes())
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@
 | `data_sources.py` | Which data set do the flags mean? |
 | `fine_tuning.py` | What does a run take over from the model that it begins with? |
 | `forgetting.py` | What has fine-tuning taught, and what was forgotten for it? |
+| `filming.py` | When is a frame of the film taken? |
 | `trainer.py` | What happens from step to step? |
 | `optimizer.py` | How do gradients move the weights? |
 | `scheduler.py` | How large is the learning rate at each step? |

@@ -28,17 +28,11 @@ from transformer.interpretability.songs import song_induction_score
 from transformer.machine.interruptions import StopRequest
 from transformer.model import DecoderOnlyTransformer
 from transformer.runs import metrics, samples
-from transformer.runs.checkpoint import (
-    Checkpoints,
-    Snapshot,
-    restore,
-    take_snapshot,
-    whole_weights,
-)
+from transformer.runs.checkpoint import Checkpoints, Snapshot, restore, take_snapshot
 from transformer.runs.curves import draw_curves
-from transformer.runs.film import FilmRecorder
 from transformer.runs.metrics import History, MetricsLog, Record, finite, read_metrics
 from transformer.terminal.progress import describe
+from transformer.training.filming import Filming
 from transformer.training.optimizer import prepare
 from transformer.training.parallel import seed_dropout
 from transformer.training.scheduler import Plan
@@ -82,8 +76,7 @@ class Trainer:
             self.processes,
         )
         self.checkpoints = Checkpoints(self.folder.path, self.config.keep, self.mine.hashes)
-        frames, total = self.config.film, self.plan.total_steps
-        self.film = None if frames is None else FilmRecorder(self.folder.path, total, frames)
+        self.film = Filming(run, plan)
         self.step = self.tokens = self.skipped = 0
         self.saved_step: int | None = None
         self.best: tuple[int | None, float | None] = None, None  # step and loss, if resumed
@@ -124,16 +117,13 @@ class Trainer:
             self.checkpoints.truncate_after(self.step)
             metrics.truncate_after(self.folder.metrics, self.step, self.reporter.say)
             samples.truncate_after(self.folder.samples, self.step)
-            if self.film is not None:
-                self.film.begin(self.step)
+        self.film.begin(self.step, self.model)
         self.processes.wait()
         self.reporter.begin(self.step, self.plan.total_steps)
         self.history = History(read_metrics(self.folder.metrics))
         self.history.trust(*self.best)
         if self.origin is not None and self.step == 0:
             self._save()  # the weights that it begins with: from now on the model is not needed
-        if self.step == 0:
-            self._take_frame()
         with (
             StopRequest(speaks=is_main) as stop,
             self.reporter,
@@ -144,7 +134,7 @@ class Trainer:
             finally:
                 self.source.close()  # ends downloads
         if reason != "interrupted":
-            self._finish_film()
+            self.film.finish(self.step, self.model, self.source.tokenizer)
         if is_main:
             self._draw()
         return reason
@@ -159,7 +149,7 @@ class Trainer:
         reason = "finished"
         while self.step < self.plan.total_steps and reason == "finished":
             self._one_step()
-            self._take_frame()
+            self.film.take(self.step, self.model)
             improved = self._is_time_to_evaluate() and self._evaluate()
             if self.processes.any(stop.requested or self.reporter.failure is not None):
                 reason = "interrupted"
@@ -304,23 +294,6 @@ class Trainer:
             self.checkpoints.write(snapshot, self.model, self.source.tokenizer, state)
         self.saved_step = self.step
         self.processes.wait()
-
-    def _take_frame(self, is_last: bool = False) -> None:
-        """A frame of the film, where one is due. (Under FSDP all processes contribute.)"""
-        if self.film is not None and (is_last or self.step in self.film.steps):
-            weights = whole_weights(self.model)
-            if self.processes.is_main:
-                self.film.take(self.step, weights)
-
-    def _finish_film(self) -> None:
-        film, source = self.film, self.source
-        if film is None:
-            return
-        if self.step not in film.steps:
-            self._take_frame(is_last=True)  # out of patience
-        if self.processes.is_main:
-            records = read_metrics(self.folder.metrics)
-            film.finish(self.model.config, source.tokenizer, records, self.mine.hashes)
 
     def _is_out_of_patience(self) -> bool:
         patience = self.config.patience

@@ -54,9 +54,12 @@ Page.shared((Page) => {
     }
 
     /** Runs the model on one {ids, first}; returns its attention weights by layer, (H, T, T). */
-    *add(model, { ids, first }) {
+    *add(model, { ids, first }, also = () => {}) {
       const weights = [], T = ids.length;
-      const tap = (name, values) => void (name.endsWith(".weights") && weights.push(values));
+      const tap = (name, values) => {
+        also(name, values);
+        if (name.endsWith(".weights")) weights.push(values);
+      };
       yield* model.steps(ids, { tap, logits: "none" });
       first.forEach((earlier, t) => {
         if (earlier < 0) return;
@@ -138,6 +141,6 @@ Page.shared((Page) => {
   }
 
   Object.assign(Page, {
-    tokenizeSong, repeatedRandomTokens, InductionScores, bestHead, ablating, copiedProbabilities, matchOrCountPrompt, matchOrCount,
+    tokenizeSong, tokensIn, repeatedRandomTokens, InductionScores, bestHead, ablating, copiedProbabilities, matchOrCountPrompt, matchOrCount,
   });
 });

@@ -55,6 +55,8 @@ Page.shared((Page) => {
       return yield* Page.compareOnce(model, ids, memory.costCache, bug);
     },
 
+    * learned({ model }, { stories }) { return yield* Page.learned(model, stories); },
+
     /** Induction scores over all repeats. */
     * scores({ model }, { repeats }) {
       const scores = new Page.InductionScores(model.config), L = model.config.n_layers;

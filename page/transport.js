@@ -106,5 +106,11 @@
   const ADDRESS = "page/film.data.js";
   let policy = null;
 
-  Object.assign(Page, { mountTransport, renderTransport, loadShippedFilm });
+  /** The film of which a figure shows all moments, at one of them. */
+  function seekFilm(frame) {
+    pause();
+    show(frame);
+  }
+
+  Object.assign(Page, { mountTransport, renderTransport, loadShippedFilm, seekFilm });
 })();

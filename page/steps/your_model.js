@@ -127,5 +127,6 @@
     readout(figure.box, `The page shows ${state.name}: ${count.toLocaleString("en-US")} parameters in ${config.n_layers} blocks of ${config.n_heads} heads.`);
   }
 
+  Page.playShippedFilm = playShipped;
   Page.step("your_model", { mount, render });
 })();

@@ -11,6 +11,7 @@ from browser_page import OpenPage
 from dropped_files import choose, parts, write_raw
 
 from transformer.config import ModelConfig, Variant
+from transformer.data.toy.kinds import KINDS, kinds_of
 from transformer.ladder import build_model
 from transformer.runs.film import Film, FilmRecorder, read_film
 from transformer.runs.model_file import LoadedModel
@@ -155,6 +156,44 @@ def test_one_scale_while_time_moves(page: OpenPage) -> None:
         now = page.run(scales)
         assert all(now[name] >= value for name, value in before.items())
         before = now
+
+
+def test_losses_by_kind_are_pytorchs(page: OpenPage, film: Film) -> None:
+    """Eight stories with their places from Python, and the tokens that end inside them."""
+    script = """([frame]) => {
+      const { film, tokenizer } = Page.state, songs = Page.samples.songs.slice(0, 8);
+      const stories = songs.map((one) => Page.storyOfKinds(one, tokenizer, 144));
+      return Page.finish(Page.learned(film.model(frame), stories)).losses;
+    }"""
+    texts = page.run("() => Page.samples.songs.slice(0, 8).map(({ text }) => text)")
+    model = build_model(film.config).eval()
+    for frame in (0, 4):
+        model.load_state_dict(film.weights(frame))
+        losses: dict[str, list[float]] = {kind: [] for kind in (*KINDS, "everything else")}
+        for text in texts:
+            ids = [film.tokenizer.end_of_text, *film.tokenizer.encode(text)]
+            assert len(ids) <= 144
+            with torch.no_grad():
+                log_p = model(torch.tensor([ids]))[0].log_softmax(-1)
+            end, places = 0, kinds_of(text)
+            for t, token in enumerate(ids[1:]):
+                end += len(film.tokenizer.decode_bytes([token]))
+                inside = [k for k in KINDS for p in places[k] if p.start < end <= p.stop]
+                losses[(inside or ["everything else"])[0]].append(-float(log_p[t, token]))
+        expected = [float(np.mean(values)) for values in losses.values()]
+        np.testing.assert_allclose(page.run(script, [frame]), expected, atol=2e-4)
+
+
+def test_the_film_is_measured_while_it_is_watched(page: OpenPage) -> None:
+    page.page.locator('[data-slot="learned"]').scroll_into_view_if_needed()
+    page.page.wait_for_function(
+        f"() => {{ const told = ({READOUT})('learned'); "
+        "return /nine tenths/.test(told) && !/are measured/.test(told); }"
+    )
+    heads = page.page.locator('[data-slot="learned"] [aria-label^="Induction score of every head"]')
+    assert heads.count() >= 1
+    seek(page, 2)
+    page.page.wait_for_function(f"() => /At step 12: names/.test(({READOUT})('learned'))")
 
 
 @pytest.mark.parametrize(

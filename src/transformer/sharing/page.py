@@ -30,6 +30,7 @@ from transformer.data.byte_pair_tokenizer import BytePairTokenizer
 from transformer.data.fineweb.block_order import Position, Visit, visits
 from transformer.data.fineweb.hub import HubFile
 from transformer.data.fineweb.shard import SHARD_BYTES, Shard, cut_into_shards, split_shards
+from transformer.data.toy.kinds import kinds_of
 from transformer.data.toy.stories import song_examples
 from transformer.errors import UserError
 from transformer.machine.bounds import flag
@@ -140,6 +141,10 @@ def samples() -> dict[str, Any]:
                 "text": story.text,
                 "song": [story.song.start, story.song.stop],
                 "repetition": [story.repetition.start, story.repetition.stop],
+                "kinds": {
+                    kind: [[place.start, place.stop] for place in places]
+                    for kind, places in kinds_of(story.text).items()
+                },
             }
             for story in songs[:SONGS]
         ],

@@ -2,6 +2,8 @@
 
     uv run python commands/export_page.py runs/toy
     uv run python commands/export_page.py runs/toy --curves-of learning=runs/a overfitting=runs/b
+    uv run python commands/export_page.py --film runs/small/film.safetensors
+    uv run python commands/export_page.py --ladder runs/ladder/ladder.json
 
 The model must be small (the toy preset is): it travels inside the page.
 """
@@ -19,6 +21,7 @@ from transformer.errors import UserError
 from transformer.machine.files import written_whole
 from transformer.runs.find import find_model_file
 from transformer.runs.model_file import read_model_file
+from transformer.sharing.ladder_table import ladder_table
 from transformer.sharing.page import curves, film_script, model_script, rank_pairs, samples, script
 from transformer.terminal.command_line import run
 
@@ -29,6 +32,7 @@ def main(
     output: Path = Path("page"),
     curves_of: tuple[str, ...] = (),
     film: Path | None = None,
+    ladder: Path | None = None,
     name: str | None = None,
 ) -> None:
     """Put a trained model into the page.
@@ -39,18 +43,18 @@ def main(
         curves_of: NAME=RUN pairs: the runs that Step 7 shows, under the names it uses. Without
             any, the curves stay as they are.
         film: a film.safetensors of a small training (train.py --film), for visitors who have
-            trained nothing. Without it, the film stays as it is.
+            trained nothing.
+        ladder: a ladder.json of commands/ladder.py: the table of Step 11. With --film or --ladder
+            and no run, the model stays as it is.
         name: what the page calls the model; by default the name of its run.
     """
     if not output.is_dir():
         raise UserError(f"there is no folder {output}; run this in the repository")
-    loaded = read_model_file(find_model_file(checkpoint))
-    held_out = samples()
-    scripts = {
-        "model.data.js": model_script(loaded, name or _run_name(loaded.path), held_out["prompt"]),
-        "samples.data.js": script("samples", held_out),
-        "p50k_base.data.js": script("p50kBase", rank_pairs(p50k_base())),
-    }
+    scripts = {}
+    if checkpoint is not None or (film is None and ladder is None):
+        scripts |= model_scripts(checkpoint, name)
+    if ladder is not None:
+        scripts["ladder.data.js"] = script("ladderTable", ladder_table(ladder))
     if curves_of:
         scripts["curves.data.js"] = script("curves", curves(curves_of))
     if film is not None:
@@ -62,6 +66,17 @@ def main(
     for file_name, text in scripts.items():
         print(f"{output / file_name}  {len(text) / 1e6:.2f} MB")
     print("Open index.html in a browser.")
+
+
+def model_scripts(checkpoint: Path | None, name: str | None) -> dict[str, str]:
+    """The model, and what its figures need."""
+    loaded = read_model_file(find_model_file(checkpoint))
+    held_out = samples()
+    return {
+        "model.data.js": model_script(loaded, name or _run_name(loaded.path), held_out["prompt"]),
+        "samples.data.js": script("samples", held_out),
+        "p50k_base.data.js": script("p50kBase", rank_pairs(p50k_base())),
+    }
 
 
 def _run_name(path: Path) -> str:

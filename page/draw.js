@@ -122,6 +122,9 @@
     return (value < 0 ? "−" : "") + text.replace(/\^([+-]?\d+)/, (_, power) => superscript(power));
   }
 
+  /** With so many digits after the point. */
+  const decimals = (value, digits) => value.toFixed(digits).replace("-", "−");
+
   function superscript(power) {
     return power.replace("+", "").replace(/[-\d]/g, (c) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(c)]);
   }
@@ -133,5 +136,5 @@
 
   const shorten = (text, length = 9) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
 
-  Object.assign(Page, { element, svg, slot, keep, readout, subtitle, bars, chips, format, percent, shorten });
+  Object.assign(Page, { element, svg, slot, keep, readout, subtitle, bars, chips, format, decimals, percent, shorten });
 })();

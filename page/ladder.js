@@ -228,5 +228,5 @@ Page.shared((Page) => {
     return new Page.DecoderOnlyTransformer(config, tensors, partsFor(config));
   }
 
-  Object.assign(Page, { buildModel });
+  Object.assign(Page, { buildModel, rotate, rmsNormed, neuronCurves: CURVES });
 });

@@ -1,17 +1,20 @@
-// A line plot: axes with ticks, one line a series, a legend in words, an optional marker.
+// A plot: axes with ticks, one line a series or columns, a legend in words, lines to compare with.
 "use strict";
 (() => {
   const Page = (window.Page ??= {});
   const { element, svg, keep, format } = Page;
 
-  /** options: {label, x, y, logX, logY, yMin, yMax, height, series: [{name, points: [[x, y]], hue,
-   *  dashed}], marker: x, points: [{x, y, hue, label}]} */
+  /** options: {label, x, y, logX, logY, xMin, yMin, yMax, height, marker: x, points: [{x, y, hue, label}],
+   *  series: [{name, points: [[x, y]], hue, dashed, faded, text (at its end)}], legend: false,
+   *  columns: [{from, to, y, hue}], rules: [{x or y, text}]: straight lines with their names} */
   function linePlot(box, options) {
     const holder = keep(box, "plot", () => element("div", { class: "plot" }));
     const scale = scales(box, options);
     const picture = svg("svg", { width: scale.width, height: scale.height, role: "img",
       "aria-label": options.label, viewBox: `0 0 ${scale.width} ${scale.height}` });
-    picture.append(...axes(options, scale), ...options.series.map((line) => curve(line, scale)));
+    picture.append(...axes(options, scale), ...(options.columns ?? []).map((one) => column(one, scale)),
+      ...options.series.map((line) => curve(line, scale)), ...(options.rules ?? []).flatMap((one) => rule(one, scale)),
+      ...options.series.filter(({ text }) => text).map((line) => endText(line, scale)));
     if (options.marker != null) {
       const x = scale.x(options.marker);
       picture.append(svg("line", { class: "marker", x1: x, x2: x, y1: scale.top, y2: scale.bottom }));
@@ -20,16 +23,18 @@
       picture.append(svg("circle", { class: "point", cx: scale.x(x), cy: scale.y(y), r: 4, fill: `var(--${hue})` },
         ...(label ? [svg("title", { text: label })] : [])));
     }
-    holder.replaceChildren(picture, ...(options.series.length > 1 ? [legend(options.series)] : []));
+    const explained = options.legend !== false && options.series.length > 1;
+    holder.replaceChildren(picture, ...(explained ? [legend(options.series)] : []));
     return holder;
   }
 
-  function scales(box, { series, logX, logY, yMin, yMax, height = 260 }) {
+  function scales(box, { series, columns = [], logX, logY, xMin, yMin, yMax, height = 260 }) {
     const width = Math.max(280, Math.min(box.clientWidth || 640, 720));
     const [left, right, top, bottom] = [56, width - 14, 14, height - 44];
-    const xs = series.flatMap((line) => line.points.map((p) => p[0])).filter((v) => !logX || v > 0);
-    const ys = series.flatMap((line) => line.points.map((p) => p[1])).filter((v) => Number.isFinite(v) && (!logY || v > 0));
+    const xs = [...series.flatMap((line) => line.points.map((p) => p[0])), ...columns.flatMap(({ from, to }) => [from, to])].filter((v) => !logX || v > 0);
+    const ys = [...series.flatMap((line) => line.points.map((p) => p[1])), ...columns.map(({ y }) => y)].filter((v) => Number.isFinite(v) && (!logY || v > 0));
     const xRange = range(xs), yRange = range(ys);
+    if (xMin != null) xRange[0] = xMin;
     if (yMin != null) yRange[0] = yMin;
     if (yMax != null) yRange[1] = yMax;
     const map = ([low, high], from, to, log) => {
@@ -61,7 +66,8 @@
   }
 
   const short = (value) => (value !== 0 && Math.abs(value) >= 10000 ? `${format(value / 1000).replace(/\.0+$/, "")} k`
-    : String(Number(value.toPrecision(6))).replace("-", "−"));
+    : value !== 0 && Math.abs(value) < 1e-3 ? format(value, 1).replace(/^1·/, "")
+      : String(Number(value.toPrecision(6))).replace("-", "−"));
 
   function ticks([low, high], log) {
     if (log) {
@@ -75,10 +81,30 @@
     return out;
   }
 
-  function curve({ points, hue = "ink", dashed }, scale) {
+  function curve({ points, hue = "ink", dashed, faded }, scale) {
     const path = points.filter((p) => Number.isFinite(scale.x(p[0])) && Number.isFinite(scale.y(p[1])))
       .map((p) => `${scale.x(p[0]).toFixed(1)},${scale.y(p[1]).toFixed(1)}`);
-    return svg("polyline", { class: dashed ? "curve dashed" : "curve", points: path.join(" "), stroke: `var(--${hue})` });
+    return svg("polyline", { class: `curve${dashed ? " dashed" : ""}${faded ? " faint" : ""}`, points: path.join(" "), stroke: `var(--${hue})` });
+  }
+
+  /** From the axis up to y; what is below the axis has no height. */
+  function column({ from, to, y, hue = "neutral" }, { x, y: yOf, bottom }) {
+    const [left, right, top] = [x(from), x(to), Math.min(bottom, yOf(y))];
+    return svg("rect", { class: "column", x: left.toFixed(1), width: Math.max(0.5, right - left - 0.5).toFixed(1),
+      y: top.toFixed(1), height: (bottom - top).toFixed(1), fill: `var(--${hue}-fill)` });
+  }
+
+  function rule({ x, y, text }, { x: xOf, y: yOf, left, right, top, bottom }) {
+    const ends = y === undefined ? { x1: xOf(x), x2: xOf(x), y1: top, y2: bottom } : { x1: left, x2: right, y1: yOf(y), y2: yOf(y) };
+    const [at, height] = y === undefined ? [ends.x1 + (ends.x1 > (left + right) / 2 ? -5 : 5), top + 12] : [left + 5, ends.y1 - 5];
+    const side = y === undefined && ends.x1 > (left + right) / 2 ? "direct end" : "direct";
+    return [svg("line", { class: "rule", ...ends }), svg("text", { class: side, x: at, y: height, text })];
+  }
+
+  /** The name of a line, above its last point. */
+  function endText({ text, points, hue = "ink" }, { x, y, right, top }) {
+    const [lastX, lastY] = points.at(-1) ?? [0, 0];
+    return svg("text", { class: "direct end", x: Math.min(right, x(lastX)), y: Math.max(top + 12, y(lastY) - 7), fill: `var(--${hue})`, text });
   }
 
   function legend(series) {

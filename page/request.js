@@ -9,7 +9,8 @@
   /** options: {task (of tasks.js), draw(answer, question), label: of the button that asks a large
    *  model (none: it is cheap, and asked at once), progress(partial, question): draws what there
    *  is so far, turns: a small model is asked a little at a time, too, lasting: the answer does not
-   *  depend on the prompt, failed(error)}. Returns {offer(question), start(question), stop()}. */
+   *  depend on the prompt, failed(error)}. Returns {offer(question), start(question), stop(),
+   *  withdraw(): there is nothing to ask}. */
   function request(box, state, options) {
     const { task, draw, label, progress, turns, lasting, failed } = options;
     let job = null, question = null;
@@ -57,7 +58,13 @@
       job = null;
     }
 
-    return { offer, start, stop };
+    function withdraw() {
+      stop();
+      if (row) row.hidden = true;
+      box.classList.remove("waiting");
+    }
+
+    return { offer, start, stop, withdraw };
   }
 
   Object.assign(Page, { request });

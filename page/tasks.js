@@ -101,6 +101,12 @@ Page.shared((Page) => {
       const residuals = model.blocks.map((_, i) => `blocks.${i}.residual`);
       return { values, all: yield* patching.patchAll(residuals), none: yield* patching.patchAll([]) };
     },
+
+    * headVectors(host, { layer, head }) { return Page.headVectors(host, layer, head); },
+
+    * countNeurons(host, { layer, range }) { return Page.countNeurons(host, layer, range); },
+
+    * muon({ model }, { sequences }) { return yield* Page.muonRounds(model, sequences); },
   };
 
   Object.assign(Page, { tasks });

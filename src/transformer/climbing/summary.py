@@ -16,6 +16,7 @@ from rich.table import Table
 from transformer.climbing.study import Study
 from transformer.climbing.trainings import Row
 
+FORMAT = "ladder 1"  # of what is saved
 
 @dataclass(frozen=True)
 class Spread:
@@ -134,7 +135,7 @@ def _gain(before: Sequence[Row], after: Sequence[Row]) -> Spread | None:
 def to_json(study: Study, found: Sequence[RungSummary], floor: float | None) -> dict[str, Any]:
     """What the page draws; losses in nats per token."""
     return {
-        "format": "ladder 1",
+        "format": FORMAT,
         "dataset": study.dataset,
         "tokenizer": study.base.tokenizer,
         "tokens": study.tokens,

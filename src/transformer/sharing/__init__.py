@@ -12,4 +12,5 @@
 | `families/` | Which of their numbers is which of ours? |
 | `onnx.py` | How does a runtime without PyTorch compute them, with the cache as inputs? |
 | `page.py` | How does a page that may read no files carry a model and curves? |
+| `ladder_table.py` | What of a measured ladder does the page get? |
 """

@@ -8,6 +8,7 @@ written as scripts that assign data:
     page/film.data.js       a film of a small training, in base64; fetched when it is asked for
     page/curves.data.js     what real runs logged, with the commands that made them
     page/p50k_base.data.js  the table of p50k_base, for models trained with it
+    page/ladder.data.js     what each rung of the ladder was worth (ladder_table.py)
 
 The model file inside is what `write_model_file` writes; the page reads it with the same code as
 a file that a visitor drops onto it.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from browser_page import OpenPage
+from browser_page import ROOT, OpenPage
 from dropped_files import choose, parts, write_raw
 
 from transformer.config import ModelConfig, Variant
@@ -194,6 +194,28 @@ def test_the_film_is_measured_while_it_is_watched(page: OpenPage) -> None:
     assert heads.count() >= 1
     seek(page, 2)
     page.page.wait_for_function(f"() => /At step 12: names/.test(({READOUT})('learned'))")
+
+
+def test_the_pages_own_film_comes_when_it_is_asked_for(open_page: Any) -> None:
+    """And in it a head is born that copies."""
+    page = open_page().load("#training")
+    assert not any("film.data.js" in request for request in page.requests)
+    button = page.page.locator('[data-slot="learned"]').get_by_role("button", name="Play the film")
+    button.click()
+    page.page.wait_for_function("() => Page.state.film && Page.state.name === 'a small training'")
+    assert (ROOT / "page/film.data.js").stat().st_size <= 3_000_000
+    assert page.run("() => Page.state.model.parameterCount") <= 150_000
+    assert page.run("() => Page.state.film.last") >= 11
+    scores = """() => [0, Page.state.film.last].map((frame) => {
+      const { film, tokenizer } = Page.state, songs = Page.samples.songs.slice(0, 8);
+      const length = film.config.max_seq_len;
+      const stories = songs.map((one) => Page.storyOfKinds(one, tokenizer, length));
+      return Math.max(...Page.finish(Page.learned(film.model(frame), stories)).scores);
+    })"""
+    first, last = page.run(scores)
+    assert first < 0.1
+    assert last > 0.8
+    assert page.all_problems() == []
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from transformer.climbing.trainings import Row
 
 FORMAT = "ladder 1"  # of what is saved
 
+
 @dataclass(frozen=True)
 class Spread:
     """A mean and a standard deviation (0 for one value)."""

@@ -27,7 +27,7 @@ def ladder_table(path: Path) -> dict[str, Any]:
             f"{path} is not the ladder.json of commands/ladder.py: its 'format' must be "
             f"{FORMAT!r}, but is {saved.values.get('format')!r}"
         )
-    rungs = saved.take("rungs", tuple[dict, ...])
+    rungs = saved.take("rungs", tuple[dict, ...])  # type: ignore[type-arg]
     if not rungs:
         raise UserError(f"{path} has no rungs")
     return {

@@ -5,8 +5,8 @@
     pronouns         She, her, him, …
     second singing   all syllables but the first, which is chance
 
-The rest is words and their order, and chance. A loss that falls is many learnings: measured for each
-kind by itself, over a training, it shows which came when (the page, Step 7).
+The rest is words and their order, and chance. A loss that falls is many learnings: measured for
+each kind by itself, over a training, it shows which came when (the page, Step 7).
 """
 
 import re

@@ -61,8 +61,10 @@ def test_a_changed_quotation_is_noticed() -> None:
 def test_every_step_quotes_the_code_it_explains() -> None:
     html = INDEX.read_text()
     sections = html.split("<section ")[1:]
-    assert len(sections) == 11
-    for section in sections[:10]:
+    assert len(sections) == 12
+    for section in sections:
+        if section.startswith('id="your_model"'):
+            continue
         assert "data-source=" in section, section[:60]
         assert '<div class="try">' in section
         assert '<div class="notice">' in section

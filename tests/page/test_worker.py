@@ -20,7 +20,7 @@ from transformer.runs.model_file import LoadedModel, tensor_shapes, write_model_
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; base-uri 'none'; "
-    "form-action 'none'; require-trusted-types-for 'script'; trusted-types model-worker; "
+    "form-action 'none'; require-trusted-types-for 'script'; trusted-types model-worker film; "
     "worker-src blob:"
 )
 BUTTONS = [
@@ -234,7 +234,8 @@ def test_a_model_of_too_many_parameters_is_refused_by_its_header(
 
 
 def test_the_policy_allows_a_worker_and_nothing_else(open_page: Any, model_file: Path) -> None:
-    """One worker from a blob, through one named Trusted Types policy, which makes no other."""
+    """One worker from a blob, and one script (the film), each through its own Trusted Types policy,
+    which makes no other."""
     html = INDEX.read_text()
     (found,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]+)"', html)
     assert found == POLICY

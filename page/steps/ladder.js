@@ -82,7 +82,8 @@
   function draw() {
     const { dataset, tokenizer, tokens, seeds, rungs } = figure.table;
     figure.note.textContent = `Measured on ${dataset === "toy" ? "the toy stories" : dataset === "text" ? "text files" : dataset}, tokenizer ${tokenizer}: `
-      + `${count(rungs.length)} rungs, ${count(tokens)} tokens for each training, ${seeds === 1 ? "one seed" : `${seeds} seeds`}.`;
+      + `${count(rungs.length)} rungs, ${count(tokens)} tokens for each training, ${seeds === 1 ? "one seed" : `${seeds} seeds`}, `
+      + `learning rates ${rungs.some(({ factor }) => factor !== 1) ? "looked for with equal effort" : "as each rung has them by itself"}.`;
     drawLines();
     drawRungs();
     tell(rungs.find(({ rung }) => rung === figure.selected));

@@ -29,6 +29,8 @@ WARMUP, ROUNDS = 3, 7
 
 def step_of(config: TrainingConfig, vocab_size: int, machine: Machine) -> Callable[[], object]:
     """One optimiser step (forward, backward, clipping, update) on random tokens."""
+    # PyTorch compiles a function for 8 different models and runs it as it is for all others.
+    torch._dynamo.config.recompile_limit = 64
     model = initial_model(config, vocab_size)
     loss_module = LossModule(model, bf16=machine.bf16, compiled=machine.compiled)
     accumulator = GradientAccumulator(

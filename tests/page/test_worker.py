@@ -27,6 +27,7 @@ BUTTONS = [
     "Compare the logits", "Silence the neuron", "Compute without it", "Read every layer",
     "Compute the gradients", "Measure the heads", "Read the song", "Ablate the selected head",
     "Patch every block and position", "Ablate every earlier head",
+    "Compute the gradient and its rounds",
 ]  # fmt: skip
 TEXTS = """() => Object.fromEntries([...document.querySelectorAll("main [data-slot]")]
   .filter((slot) => !["cache", "drop", "circuit"].includes(slot.dataset.slot)) // times, fewer songs
@@ -70,7 +71,7 @@ def press_everything(page: OpenPage) -> None:
             button.click()
         if label != "Ablate every earlier head":
             page.page.wait_for_timeout(400)
-    page.page.wait_for_function(STILL, timeout=60_000)
+    page.page.wait_for_function(STILL)
 
 
 @pytest.mark.slow

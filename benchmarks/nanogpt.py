@@ -107,7 +107,7 @@ def train_ours(
     """(tokens, seconds of training, seconds by the clock) until `target`; NaN if never."""
     flags = {
         "rung": rung, "seq-length": T, "d-model": 128, "n-heads": 4, "n-layers": 4, "d-ff": 512,
-        "dropout": 0.0, "batch-size": 32, "accumulation-steps": 1, "learning-rate": 6e-3,
+        "dropout": 0.0, "batch-size": 32, "accumulation-steps": 1, "learning-rate": 3e-3,
         "steps": steps, "eval-every": EVALUATE, "eval-tokens": 65_536, "tokenizer": "bpe:1024",
         "seed": seed, "checkpoint-every": steps, "name": f"ours-{seed}", "runs-dir": folder,
     }  # fmt: skip
@@ -139,7 +139,7 @@ def curve_of(metrics: Path) -> list[tuple[int, float]]:
 
 
 def main(
-    nanogpt: Path, text: tuple[Path, ...], steps: int = 150, rung: str = "all", rounds: int = 3
+    nanogpt: Path, text: tuple[Path, ...], steps: int = 200, rung: str = "all", rounds: int = 3
 ) -> None:
     """Let both train in turn.
 

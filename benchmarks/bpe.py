@@ -17,11 +17,12 @@ from pathlib import Path
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one core, like ours; read at import
 
 import tokenizers
-from side_by_side import interleave, print_ratios
+from side_by_side import print_ratios
 from tokenizers import models, pre_tokenizers, trainers
 
 from transformer.data.bpe import count_pieces, first_bytes, learn_merges, train_bpe
 from transformer.data.text.files import text_documents
+from transformer.machine.turns import interleave
 
 SIZE = 2_000_000
 FEW = 50  # merges in the comparison with counting again, which would take minutes for all

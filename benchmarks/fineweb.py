@@ -29,8 +29,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from benchmarks.side_by_side import interleave, print_ratios, ratio
+from benchmarks.side_by_side import print_ratios, ratio
 from tests.local_hub import LocalHub
+from transformer.machine.turns import interleave
 
 REPO, PATH = "HuggingFaceFW/fineweb", "sample/10BT"
 T, B = 128, 32

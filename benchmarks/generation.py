@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 import tyro
-from side_by_side import Process, interleave, print_ratios, take_turns
+from side_by_side import Process, print_ratios, take_turns
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -27,6 +27,7 @@ from transformer.config import ModelConfig
 from transformer.generation import generate, stream
 from transformer.kv_cache import KVCache
 from transformer.machine.device import for_inference
+from transformer.machine.turns import interleave
 from transformer.model import DecoderOnlyTransformer
 from transformer.sharing.families.gpt2 import GPT2
 from transformer.terminal.command_line import run

@@ -10,12 +10,13 @@ are, which are not measured but counted.
 
 from rich.console import Console
 from rich.table import Table
-from side_by_side import interleave, print_ratios
+from side_by_side import print_ratios
 
 from transformer.climbing.speed import step_of
 from transformer.kv_cache import KVCache
 from transformer.ladder.rungs import RUNGS
 from transformer.machine.device import Switch, choose_machine
+from transformer.machine.turns import interleave
 from transformer.terminal.command_line import run
 from transformer.training.config import TOY, TrainingConfig, on_rung
 from transformer.training.start import initial_model

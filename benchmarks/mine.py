@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from side_by_side import interleave, print_ratios
+from side_by_side import print_ratios
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -20,6 +20,7 @@ from exercises.contents import EXERCISES
 from exercises.judging.judge import load
 from transformer.loss import LossModule
 from transformer.machine.device import Switch, choose_machine
+from transformer.machine.turns import interleave
 from transformer.terminal.command_line import run
 from transformer.training.config import TOY
 from transformer.training.mine import NOTHING, TRAINED, Mine

@@ -14,6 +14,7 @@ without the time to start and compile, and once by the clock, with both and with
 The two take turns, `rounds` times; ours gets another seed each time (nanoGPT's is fixed).
 """
 
+import math
 import os
 import re
 import shutil
@@ -32,7 +33,7 @@ from rich.table import Table
 from transformer.climbing.summary import tokens_until
 from transformer.data.bpe import make_tokenizer
 from transformer.data.text.files import TextCorpus, TextFilesSource
-from transformer.runs.metrics import is_evaluation, read_metrics
+from transformer.runs.metrics import is_evaluation, read_metrics, validation_curve
 from transformer.terminal.command_line import run
 
 ROOT = Path(__file__).parents[1]
@@ -44,7 +45,7 @@ RECIPE = (
     "--dataset=ours",
 )  # fmt: skip
 THEIRS = """
-import json, runpy, sys
+import runpy, sys
 import numpy, torch
 sys.argv = ["train.py", *sys.argv[1:]]
 sys.path.insert(0, ".")
@@ -78,17 +79,14 @@ def prepare(text: tuple[Path, ...], theirs: Path) -> None:
     np.asarray(source.train_tokens).astype(np.uint16).tofile(folder / "train.bin")
     np.asarray(source.validation_tokens).astype(np.uint16).tofile(folder / "val.bin")
     batches = list(source.validation_batches(batch_size=32))
-    pairs = [np.concatenate([getattr(b, name).numpy() for b in batches]) for name in FIELDS]
-    np.save(theirs / "windows.npy", np.stack(pairs))
+    pairs = ([b.inputs for b in batches], [b.targets for b in batches])
+    np.save(theirs / "windows.npy", np.stack([np.concatenate(each) for each in pairs]))
     # nanoGPT reads the size from a pickle, if there is one, and else takes what this line says.
     train = theirs / "train.py"
     known = train.read_text("utf-8")
     assert known.count("meta_vocab_size = None") == 1
     size = f"meta_vocab_size = {tokenizer.vocab_size}"
     train.write_text(known.replace("meta_vocab_size = None", size), "utf-8")
-
-
-FIELDS = ("inputs", "targets")
 
 
 def train_theirs(folder: Path) -> tuple[float, float]:
@@ -104,7 +102,7 @@ def train_theirs(folder: Path) -> tuple[float, float]:
 def train_ours(
     text: tuple[Path, ...], folder: Path, steps: int, rung: str, seed: int, target: float
 ) -> tuple[float, float, float]:
-    """(tokens, seconds of training, seconds by the clock) until `target`; NaN if never."""
+    """(tokens, seconds of training, seconds by the clock) until `target`."""
     flags = {
         "rung": rung, "seq-length": T, "d-model": 128, "n-heads": 4, "n-layers": 4, "d-ff": 512,
         "dropout": 0.0, "batch-size": 32, "accumulation-steps": 1, "learning-rate": 3e-3,
@@ -116,26 +114,25 @@ def train_ours(
     command += [part for name, value in flags.items() for part in (f"--{name}", str(value))]
     start = time.perf_counter()
     metrics = folder / f"ours-{seed}" / "metrics.jsonl"
-    wall = float("nan")
+    wall = math.nan
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
-            time.sleep(0.05)
-            if wall != wall and tokens_until(curve_of(metrics), target) is not None:
+            time.sleep(0.5)  # reading more often would slow down what is timed
+            if math.isnan(wall) and reached(metrics, target) is not None:
                 wall = time.perf_counter() - start
     if process.returncode:
         raise SystemExit(f"our training ended with {process.returncode}")
-    tokens = tokens_until(curve_of(metrics), target) or float("nan")
+    tokens = reached(metrics, target)
+    if tokens is None:
+        raise SystemExit(f"{steps} steps do not come to {target:.3f}: give more --steps")
     speeds = [r["tokens_per_second"] for r in read_metrics(metrics) if not is_evaluation(r)]
     return tokens, tokens / statistics.median(speeds), wall
 
 
-def curve_of(metrics: Path) -> list[tuple[int, float]]:
-    """(tokens, validation loss) so far."""
-    if not metrics.is_file():
-        return []
-    records = read_metrics(metrics)
-    tokens = {r["step"]: r["tokens"] for r in records if not is_evaluation(r)}
-    return [(tokens[r["step"]], r["val_loss"]) for r in records if is_evaluation(r)]
+def reached(metrics: Path, target: float) -> float | None:
+    """The tokens until our validation loss was `target`; None if it is still above."""
+    curve = validation_curve(read_metrics(metrics))
+    return tokens_until([(tokens, loss) for tokens, loss in curve if loss is not None], target)
 
 
 def main(

@@ -8,10 +8,11 @@ prompt as often, whole, in one batch, with nothing replaced.
 """
 
 import torch
-from side_by_side import interleave, print_ratios
+from side_by_side import print_ratios
 
 from transformer.config import ModelConfig
 from transformer.interpretability.patching import PromptPair, sweep
+from transformer.machine.turns import interleave
 from transformer.model import DecoderOnlyTransformer
 
 T = 32

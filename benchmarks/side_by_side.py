@@ -10,7 +10,6 @@ import resource
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -73,20 +72,6 @@ def take_turns(make: Callable[[], Callable[[], object]]) -> None:
 def _peak() -> float:
     unit = 1024 if sys.platform == "linux" else 1024**2
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-
-
-def interleave(
-    contestants: Mapping[str, Callable[[], object]], *, rounds: int = 7, warmup: int = 1
-) -> Seconds:
-    """Run every contestant once per round; return the seconds of each counted round."""
-    seconds: Seconds = {name: [] for name in contestants}
-    for round_number in range(warmup + rounds):
-        for name, contestant in contestants.items():
-            start = time.perf_counter()
-            contestant()
-            if round_number >= warmup:
-                seconds[name].append(time.perf_counter() - start)
-    return seconds
 
 
 def ratio(seconds: Seconds, slower: str, faster: str) -> float:

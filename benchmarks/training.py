@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from side_by_side import Process, interleave, print_ratios, ratio, take_turns
+from side_by_side import Process, print_ratios, ratio, take_turns
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
@@ -36,6 +36,7 @@ from transformer.data.tokenizer import load_tokenizer
 from transformer.loss import LossModule
 from transformer.machine.device import keep_freed_memory
 from transformer.machine.fast_paths import fused_attention
+from transformer.machine.turns import interleave
 from transformer.model import DecoderOnlyTransformer
 from transformer.runs.checkpoint import Checkpoints, take_snapshot
 from transformer.terminal.command_line import run

@@ -43,7 +43,8 @@ class Arguments:
     tokenizer: str = "bpe:1024"
     """For text: bpe:N, p50k_base or a file."""
     tokens: int | None = None
-    """Tokens that every rung is trained on."""
+    """Places that every rung is trained on (a fifth of those of the toy stories hold no token that
+    counts)."""
     minutes: float | None = None
     """Or how long all of it may take: the tokens follow from the speed that is measured first."""
     seeds: int = 1
@@ -78,7 +79,8 @@ def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> int:
     rows = list(trainings.run(study.trainings(factors), report))
     rows.sort(key=lambda row: (study.rungs.index(row.rung), row.seed))
     found = summarise(study, rows, seconds)
-    title = f"{args.dataset}, {study.tokens:,} tokens, {args.seeds} seeds"
+    seeds = "one seed" if args.seeds == 1 else f"{args.seeds} seeds"
+    title = f"{args.dataset}, {found[0].tokens:,} tokens, {seeds}"
     console.print(table(found, title))
     saved = json.dumps(to_json(study, found, rows[0].floor), indent=1) + "\n"
     write_atomically(args.output / "ladder.json", saved.encode())

@@ -21,7 +21,7 @@
   const WHOLE = "a whole number from 1", SPREAD = "a mean and a deviation";
   const TABLE = { dataset: [isText, "a short text"], tokenizer: [isText, "a short text"], tokens: [isWhole, WHOLE],
     seeds: [isWhole, WHOLE], floor: [orNull(isNumber), "a number or null"] };
-  const RUNG = { rung: [isText, "a short text"], seeds: [isWhole, WHOLE], loss: [isSpread, SPREAD], tokens: [isWhole, WHOLE],
+  const RUNG = { rung: [isText, "a short text"], factor: [isAbove, "a number above 0"], seeds: [isWhole, WHOLE], loss: [isSpread, SPREAD], tokens: [isWhole, WHOLE],
     gain: [orNull(isSpread), `${SPREAD}, or null`], tokens_to_target: [orNull(isSpread), `${SPREAD}, or null`],
     seconds_per_token: [isAbove, "a number above 0"], parameters: [isWhole, WHOLE],
     peak_mb: [orNull(isAbove), "a number above 0, or null"], curve: [isCurve, "a list of [tokens, loss]"] };
@@ -60,7 +60,8 @@
     return checkLadder(given);
   }
 
-  const plusMinus = ({ mean, deviation }) => `${Page.decimals(mean, 3)} ± ${Page.decimals(deviation, 3)}`;
+  /** Of one seed nobody knows the spread. */
+  const plusMinus = ({ mean, deviation }, seeds) => Page.decimals(mean, 3) + (seeds > 1 ? ` ± ${Page.decimals(deviation, 3)}` : "");
 
   /** What a gain says, given its spread; `word` is for the bar, `sentence` for the line in words. */
   function verdict({ gain, seeds }) {

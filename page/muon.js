@@ -11,22 +11,32 @@ Page.shared((Page) => {
   const ROUNDS = 5;
   const TOLERANCE = 1e-13; // of what is left off the diagonal, relative to the whole
   const MOST_SWEEPS = 30;
+  const AT_ONCE = 2e6; // multiply-adds between two pauses
 
-  /** x ← a x + b (x xᵀ) x + c (x xᵀ)² x, from x / |x| on: yields x before the first round and after
-   *  each. As in Python a tall matrix is turned, so that the products are small. */
-  function* orthogonalising(matrix, R, C) {
-    const [n, m] = [Math.min(R, C), Math.max(R, C)], [a, b, c] = COEFFICIENTS;
-    let x = R > C ? transposed(matrix, R, C) : matrix;
-    const size = Page.norm(x) + 1e-7;
-    x = x.map((value) => value / size);
-    yield x;
-    for (let round = 0; round < ROUNDS; round++) {
-      const square = Page.linear(x, n, x, null, m, n), fourth = Page.linear(square, n, square, null, n, n); // (n, n)
-      const sum = square.map((value, i) => b * value + c * fourth[i]), old = x;
-      const change = Page.linear(sum, n, transposed(x, n, m), null, n, m); // (n, m)
-      x = old.map((value, i) => a * value + change[i]);
-      yield x;
+  /** x / |x|, (n, m) with n ≤ m: as in Python a tall matrix is turned, so that the products are small. */
+  function scaledWide(matrix, R, C) {
+    const x = R > C ? transposed(matrix, R, C) : matrix, size = Page.norm(x) + 1e-7;
+    return x.map((value) => value / size);
+  }
+
+  /** One round: a x + b (x xᵀ) x + c (x xᵀ)² x. */
+  function* newtonSchulz(x, n, m) {
+    const [a, b, c] = COEFFICIENTS;
+    const square = yield* product(x, n, x, m, n), fourth = yield* product(square, n, square, n, n); // (n, n)
+    const sum = square.map((value, i) => b * value + c * fourth[i]);
+    const change = yield* product(sum, n, transposed(x, n, m), n, m); // (n, m)
+    return x.map((value, i) => a * value + change[i]);
+  }
+
+  /** x (rows, inputs) · weightᵀ (inputs, outputs), a few rows at a time. */
+  function* product(x, rows, weight, inputs, outputs) {
+    const out = new Float32Array(rows * outputs), few = Math.max(1, Math.floor(AT_ONCE / (inputs * outputs)));
+    for (let row = 0; row < rows; row += few) {
+      const part = x.subarray(row * inputs, (row + few) * inputs);
+      out.set(Page.linear(part, part.length / inputs, weight, null, inputs, outputs), row * outputs);
+      yield;
     }
+    return out;
   }
 
   function transposed(x, R, C) {
@@ -129,13 +139,14 @@ Page.shared((Page) => {
   function* muonRounds(model, sequences) {
     const { d_model: D, d_ff: F } = model.config, [n, m] = [Math.min(D, F), Math.max(D, F)], all = [];
     const passes = sequences.reduce((sum, ids) => sum + 2 * ids.length + model.config.n_layers, 0);
-    const gradient = yield* Page.part(lastMatrixGradient(model, sequences), 0, 0.3, passes);
-    for (const x of orthogonalising(gradient, D, F)) {
-      const [from, to] = [all.length, all.length + 1].map((done) => 0.3 + (0.7 * done) / (ROUNDS + 1));
+    let x = scaledWide(yield* Page.part(lastMatrixGradient(model, sequences), 0, 0.3, passes), D, F);
+    for (let round = 0; round <= ROUNDS; round++) {
+      const [from, to] = [round, round + 1].map((done) => 0.3 + (0.7 * done) / (ROUNDS + 1));
       all.push(yield* Page.part(singularValues(x, n, m), from, to, 10 * n));
+      if (round < ROUNDS) x = yield* newtonSchulz(x, n, m);
     }
     return all;
   }
 
-  Object.assign(Page, { orthogonalising, singularValues, lastMatrixGradient, muonRounds });
+  Object.assign(Page, { scaledWide, newtonSchulz, singularValues, lastMatrixGradient, muonRounds });
 });

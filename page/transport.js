@@ -25,7 +25,7 @@
     const { film, frame } = state;
     if (change !== "model" && change !== "frame") return;
     bar.root.hidden = !film;
-    if (change === "model") pause();
+    if (change === "model") stop();
     if (!film) return;
     if (change === "model") {
       bar.slider.max = film.last;
@@ -74,9 +74,14 @@
 
   function pause(frame = bar.state.frame) {
     const was = bar.playing;
+    stop();
+    if (was) show(frame); // and rest
+  }
+
+  function stop() {
+    clearTimeout(bar.timer);
     bar.playing = false;
     label();
-    if (was && bar.state.film) show(frame);
   }
 
   function faster() {

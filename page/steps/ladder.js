@@ -127,7 +127,7 @@
       put("gain", 0, gain.mean).style.background = `var(--${hue}-fill, var(--${hue}))`;
       put("spread", gain.mean - gain.deviation, gain.mean + gain.deviation);
     }
-    const value = gain ? plusMinus(gain) : "the start";
+    const value = gain ? plusMinus(gain, rung.seeds) : "the start";
     return element("button", { type: "button", class: "rung", "aria-pressed": String(pressed), onclick: () => pick(rung.rung) },
       element("span", { class: "rung-name", text: rung.rung }), track,
       element("span", { class: "rung-value" }, element("span", { text: value }), ...(word ? [element("small", { text: word })] : [])));
@@ -146,19 +146,19 @@
       : [element("strong", { text: rung.rung }), " is a rung that this page does not know."];
     figure.about.replaceChildren(element("p", {}, ...idea), numbers(rung));
     const { gain } = rung, { sentence } = Page.verdict(rung);
-    readout(figure.box, `Selected: ${rung.rung}, loss ${plusMinus(rung.loss)} nats per token${gain ? `, gain ${plusMinus(gain)}` : ""} `
+    readout(figure.box, `Selected: ${rung.rung}, loss ${plusMinus(rung.loss, rung.seeds)} nats per token${gain ? `, gain ${plusMinus(gain, rung.seeds)}` : ""} `
       + `(${rung.seeds === 1 ? "one seed" : `mean ± standard deviation over ${rung.seeds} seeds`}). ${sentence}`);
   }
 
   function numbers(rung) {
     const [first] = figure.table.rungs, target = Page.toTarget(figure.table, rung);
     const memory = ({ peak_mb }) => (peak_mb === null ? "unknown" : `${count(peak_mb)} MB`);
-    const times = (value) => (value === undefined ? "not reached by every seed" : `${value.toFixed(2)} × fewer`);
-    const rows = [["final loss", plusMinus(first.loss), plusMinus(rung.loss)],
+    const times = (value) => (value === undefined ? "not reached by every seed" : value >= 1 ? `${value.toFixed(2)} × fewer` : `${(1 / value).toFixed(2)} × more`);
+    const rows = [["final loss", ...[first, rung].map(({ loss, seeds }) => plusMinus(loss, seeds))],
       [`tokens to the final loss of ${first.rung}`, count(first.tokens), times(target?.tokens)],
       ["seconds to it", count(first.tokens * first.seconds_per_token), times(target?.time)],
       ["tokens per second", count(1 / first.seconds_per_token), count(1 / rung.seconds_per_token)],
-      ["parameters", count(first.parameters), count(rung.parameters)], ["memory of the training", memory(first), memory(rung)]];
+      ["factor of its learning rate", `× ${first.factor}`, `× ${rung.factor}`], ["parameters", count(first.parameters), count(rung.parameters)], ["memory of the training", memory(first), memory(rung)]];
     const cells = ([what, ...values]) => element("tr", {}, element("th", { scope: "row", text: what }), ...values.map((text) => element("td", { text })));
     return element("div", { class: "scroll" }, element("table", {}, element("thead", {}, element("tr", {}, element("td", {}),
       element("th", { scope: "col", text: first.rung }), element("th", { scope: "col", text: rung === first ? "itself" : rung.rung }))),

@@ -21,7 +21,7 @@
   }
 
   function render(state, change) {
-    if (change === "model") {
+    if (change === "model" || change === "rest") { // of a film: singular values take a while
       local.found = null;
       ask.withdraw();
       Page.linePlot(box, EMPTY);

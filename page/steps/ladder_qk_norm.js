@@ -45,11 +45,10 @@
 
   function draw(state) {
     if (!local.vectors) return;
-    const found = measure(state), all = [...found.before, ...found.after].flatMap((row) => [...row]);
-    const reach = 1.05 * Math.max(found.bound, ...all.map(Math.abs));
+    const found = measure(state), [before, after] = [found.before, found.after].map(largestSize);
+    const reach = 1.05 * Math.max(found.bound, before, after);
     histogram("before", "without QK-norm", found.before, reach, []);
     histogram("after", "with QK-norm", found.after, reach, [-found.bound, found.bound]);
-    const [before, after] = [found.before, found.after].map((rows) => Math.max(...rows.flatMap((row) => [...row]).map(Math.abs)));
     const { qk_norm, qk_scale } = state.model.config.variant, K = state.model.config.head_size;
     const own = qk_norm === "none" ? `This model has no QK-norm: the lower picture is what it would be with the constant ${qk_scale}.`
       : `This model has QK-norm${qk_norm === "gain" ? ", with a learned gain for each channel" : ""}: the lower picture is its own, the upper one leaves its norm out.`;
@@ -57,6 +56,8 @@
       + `with it, none can be larger than ${format(found.bound)} (√${K} × ${format(found.bound / Math.sqrt(K))}), however long queries and keys become. ${own}`);
     drawWeights(state, found);
   }
+
+  const largestSize = (rows) => rows.reduce((most, row) => row.reduce((size, score) => Math.max(size, Math.abs(score)), most), 0);
 
   /** How many scores of the prompt are in each of the bins from −reach to reach. */
   function histogram(name, title, rows, reach, bounds) {

@@ -3,14 +3,20 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from processes import wait_until
 from training_tools import ROOT, call, write_text
 
+from transformer.climbing.study import NOVELS, Study, Training
+from transformer.climbing.trainings import Trainings
 from transformer.runs.run_folder import RunFolder
 
+TINY_NOVELS = replace(
+    NOVELS, d_model=16, n_layers=1, d_ff=32, seq_length=16, batch_size=16, eval_tokens=600
+)
 FLAGS = (
     *("--dataset", "text", "--text", "text.txt", "--tokenizer", "bpe:300", "--tokens", "65536"),
     *("--rungs", "classic", "rotary", "--compile", "off"),
@@ -52,6 +58,27 @@ def test_a_ladder_is_stopped_and_goes_on(
     assert (
         call("generate", "kept/runs/rotary-16-seed0", "--max-new-tokens", "2", "--prompt", "A") == 0
     )
+
+
+@pytest.mark.slow
+def test_a_training_of_the_same_name_with_other_flags_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an earlier study left in the folder is neither its row nor its beginning."""
+    for name, words in (("one.txt", 4000), ("other.txt", 5000)):
+        write_text(tmp_path / name, words)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr("transformer.climbing.study.NOVELS", TINY_NOVELS)
+    monkeypatch.chdir(tmp_path)
+    rows = []
+    for name in ("one.txt", "other.txt", "other.txt"):
+        study = Study("text", (Path(name),), 4096, 1, ("classic",), "bpe:300", "off")
+        training = Training(("classic",), steps=study.steps)
+        rows += list(Trainings(study, Path("kept")).run([training], lambda row: None))
+    assert rows[0].curve != rows[1].curve
+    assert rows[1] == rows[2]
+    config = json.loads((tmp_path / f"kept/runs/{training.name}/config.json").read_text())
+    assert config["training"]["text"] == ["other.txt"]
 
 
 def test_a_budget_or_tokens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

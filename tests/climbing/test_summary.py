@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from transformer.climbing.picture import draw_ladder
+from transformer.climbing.speed import ROUNDS, WARMUP, kept_speeds
 from transformer.climbing.study import Study, Training, climbed_rungs, fitting_tokens
 from transformer.climbing.summary import summarise, table, to_json, tokens_until
 from transformer.climbing.trainings import Row
@@ -29,9 +30,9 @@ ROWS = [
     row("relu2", 0, 4.0, 3.5, 3.3),
     row("relu2", 1, 4.0, 3.5, 2.5),
 ]
-TOKENS = TOY.tokens_per_step
-SECONDS = {"classic": 0.1 * TOKENS, "rotary": 0.2 * TOKENS, "relu2": 0.1 * TOKENS}
 STUDY = Study("toy", (), 60_000, 2, ("classic", "rotary", "relu2"), "bpe:1024")
+TOKENS = 3000 / STUDY.steps  # that are scored in a step
+SECONDS = {"classic": 0.1 * TOKENS, "rotary": 0.2 * TOKENS, "relu2": 0.1 * TOKENS}
 
 
 def test_losses_gains_and_the_way_to_the_classics_loss() -> None:
@@ -67,7 +68,7 @@ def test_table_and_picture(tmp_path: Path) -> None:
     assert "1.20×" in lines["rotary"]  # at half the speed
     assert "–" in lines["relu2"]
     saved = json.loads(json.dumps(to_json(STUDY, found, 0.5)))
-    assert (saved["format"], saved["tokens"], saved["floor"]) == ("ladder 1", 60_000, 0.5)
+    assert (saved["format"], saved["tokens"], saved["floor"]) == ("ladder 1", 3000, 0.5)
     assert saved["rungs"][1]["loss"] == {"mean": 2.2, "deviation": pytest.approx(math.sqrt(0.08))}
     draw_ladder(found, 0.5, tmp_path / "ladder.png", "three rungs")
     assert (tmp_path / "ladder.png").read_bytes().startswith(b"\x89PNG")
@@ -112,6 +113,9 @@ def test_a_budget_becomes_tokens() -> None:
     tokens = fitting_tokens(STUDY, seconds, minutes=1000, tune=False)
     steps = tokens / TOY.tokens_per_step
     assert 1.2 * steps * 2 * 40 + 6 * 30 == pytest.approx(60_000, rel=0.01)
+    tokens = fitting_tokens(STUDY, seconds, minutes=1000, tune=True)
+    steps = tokens / TOY.tokens_per_step
+    assert 1.2 * (2 * steps + 3 * steps / 2) * 40 + 15 * 30 == pytest.approx(60_000, rel=0.01)
     with pytest.raises(UserError, match="--minutes 5 is too little for 15 trainings"):
         fitting_tokens(STUDY, seconds, minutes=5, tune=True)
 
@@ -119,6 +123,36 @@ def test_a_budget_becomes_tokens() -> None:
 def test_large_vocabularies_leave_rungs_out() -> None:
     assert "untied" in climbed_rungs("all", 1024)
     assert not {"untied", "value_embeddings"} & set(climbed_rungs("all", 50_281))
+
+
+def test_a_large_table_is_left_out_wherever_it_stands(tmp_path: Path) -> None:
+    rungs = ("classic", "untied", "rotary")
+    study = Study("text", (tmp_path,), 10**6, 1, rungs, "p50k_base", in_order=True)
+    config = study.config(Training(study.path("rotary")))
+    assert config.tied_embeddings
+    assert config.positions == "rotary"
+
+
+def test_speeds_are_kept_for_what_they_were_measured_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, measured = tmp_path / "speeds.json", []
+    study = replace(STUDY, compile="off", rungs=("classic", "rotary"))
+    monkeypatch.setattr(
+        "transformer.climbing.speed.step_of", lambda *given: lambda: measured.append(given)
+    )
+    first = kept_speeds(study, path, lambda text: None)
+    count = len(measured)
+    assert count == 2 * (WARMUP + ROUNDS)
+    assert kept_speeds(study, path, lambda text: None) == first
+    assert len(measured) == count
+    for other in (
+        replace(study, in_order=True),
+        Study("text", (tmp_path,), 10**6, 1, study.rungs, "bpe:1024", "off"),
+    ):
+        kept_speeds(other, path, lambda text: None)
+        assert len(measured) > count
+        count = len(measured)
 
 
 @pytest.mark.parametrize(

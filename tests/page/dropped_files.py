@@ -5,7 +5,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from browser_page import OpenPage
+from browser_page import RENDERED, OpenPage
 
 from transformer.data.byte_pair_tokenizer import BytePairTokenizer
 from transformer.data.tokenizer import Tokenizer
@@ -21,12 +21,15 @@ def small_tokenizer(extra: list[bytes] | None = None) -> Tokenizer:
 
 
 def choose(page: OpenPage, path: Path) -> str:
-    """Give a file to the picker; the message it ends with."""
+    """Give a file to the picker; the message it ends with. What is loaded has been drawn."""
+    before = page.run(RENDERED)
     page.page.set_input_files('#your_model input[type="file"]', path)
     page.page.wait_for_function(
         f"() => /loaded/.test(document.querySelector('{STATUS}').textContent)", timeout=120_000
     )
     message = page.page.inner_text(STATUS)
+    if "is loaded" in message:
+        page.page.wait_for_function(f"(before) => ({RENDERED})() > before", arg=before)
     page.run(f"() => {{ document.querySelector('{STATUS}').textContent = ''; }}")
     return message
 

@@ -21,6 +21,12 @@ STEPS, TOLD = [0, 3, 12, 28, 50], "#transport .film-told"
 LOGITS = "() => [...Page.state.trace.logits(Page.state.pinned)]"
 READOUT = '(name) => document.querySelector(`[data-slot="${name}"] .readout`).textContent'
 ABLATED = "() => Page.inside.changed[0].p"  # of the first copied token
+PLACES = {"row": "embeddings", "dot": "attention", "high y": "feed_forward"}
+GO = """async (id) => { // and until the page has noticed: that happens while a frame is drawn
+  document.getElementById(id).scrollIntoView({ behavior: "instant" });
+  const drawn = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+  for (let i = 0; i < 3; i++) await drawn();
+}"""
 SEEK = """(frame) => {
   const slider = document.querySelector("#transport input");
   slider.value = frame;
@@ -145,17 +151,27 @@ def test_it_plays_to_its_end_and_keys_move_it(page: OpenPage) -> None:
 
 
 def test_one_scale_while_time_moves(page: OpenPage) -> None:
-    """What is drawn relative to the largest value never grows its values by a smaller scale."""
-    scales = "() => Object.fromEntries(Page.state.scales)"
+    """It ends at the largest value of all moments that were seen, in whatever order."""
     page.tour()
-    seek(page, 4)
-    before = page.run(scales)
-    assert {"row", "dot", "high y"} <= before.keys()
-    for frame in (0, 2, 4):
-        seek(page, frame)
-        now = page.run(scales)
-        assert all(now[name] >= value for name, value in before.items())
-        before = now
+    frames = (0, 2, 4)
+
+    def seen(*moments: int) -> dict[str, float]:
+        page.run("() => Page.state.scales.clear()")
+        for frame in moments:
+            seek(page, frame)
+        page.run("() => Page.state.announce('rest')")  # also what is not near the window
+        scales: dict[str, float] = page.run("() => Object.fromEntries(Page.state.scales)")
+        return scales
+
+    alone = [seen(frame) for frame in frames]
+    assert {"row", "dot", "high y", "shares", "activations"} <= alone[0].keys()
+    largest = {name: max(scales[name] for scales in alone) for name in alone[0]}
+    assert largest != alone[0]
+    assert largest != alone[-1]
+    for name in ("row", "dot", "high y"):
+        for order in (frames, frames[::-1]):
+            page.run(GO, PLACES[name])
+            assert seen(*order)[name] == pytest.approx(largest[name])
 
 
 def test_losses_by_kind_are_pytorchs(page: OpenPage, film: Film) -> None:

@@ -18,7 +18,8 @@ from variant_tools import VARIANTS, model_of
 
 from transformer.config import Variant
 from transformer.model import DecoderOnlyTransformer
-from transformer.runs.model_file import LoadedModel, tensor_shapes, write_model_file
+from transformer.runs.implied_tensors import tensor_shapes
+from transformer.runs.model_file import LoadedModel, write_model_file
 
 TOKENIZER = small_tokenizer()
 SIZES = {"vocab_size": TOKENIZER.vocab_size, "max_seq_len": 32}
@@ -102,9 +103,7 @@ def test_cached_equals_full(page: OpenPage, model: DecoderOnlyTransformer) -> No
         assert found["worst"] <= 1e-4
 
 
-def test_the_figures_read_what_a_fresh_pass_computes(
-    page: OpenPage, model: DecoderOnlyTransformer
-) -> None:
+def test_figures_read_a_fresh_pass(page: OpenPage, model: DecoderOnlyTransformer) -> None:
     """The trace after edits, the last row of the lens, the sum of the writes."""
     trace = page.run(TRACE, ["One two three.", "One two three. Four", "One two", "One six", ""])
     assert trace["names"] > 100
@@ -129,9 +128,7 @@ def test_shapes_are_those_of_the_module(page: OpenPage, model: DecoderOnlyTransf
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_files_of_a_variant(
-    page: OpenPage, tmp_path: Path, dtype: torch.dtype
-) -> None:
+def test_half_precision_of_a_variant(page: OpenPage, tmp_path: Path, dtype: torch.dtype) -> None:
     """Single numbers, tables and gains in 16 bits; the computation is in 32."""
     half = model_of("all, and the sides", dtype=dtype, **SIZES)
     path = tmp_path / f"{dtype}.safetensors"

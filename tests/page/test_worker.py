@@ -16,7 +16,8 @@ from dropped_files import choose, write_raw
 
 from transformer.config import ModelConfig, Variant
 from transformer.ladder import build_model
-from transformer.runs.model_file import LoadedModel, tensor_shapes, write_model_file
+from transformer.runs.implied_tensors import tensor_shapes
+from transformer.runs.model_file import LoadedModel, write_model_file
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; base-uri 'none'; "

@@ -16,7 +16,8 @@ from transformer.config import ModelConfig
 from transformer.data.byte_pair_tokenizer import END_OF_TEXT, BytePairTokenizer
 from transformer.errors import UserError
 from transformer.model import DecoderOnlyTransformer
-from transformer.runs.model_file import read_model_file, tensor_shapes, write_model_file
+from transformer.runs.implied_tensors import tensor_shapes
+from transformer.runs.model_file import read_model_file, write_model_file
 
 TOKENIZER = BytePairTokenizer("bpe", "bytes", {bytes([i]): i for i in range(256)}, end_of_text=256)
 CONFIG = ModelConfig(vocab_size=257, d_model=16, n_heads=2, n_layers=2, d_ff=24, max_seq_len=12)
@@ -180,7 +181,7 @@ def test_the_module_is_asked_without_memory_random_numbers_or_the_compiler() -> 
     script = (
         "import sys, torch\n"
         "from transformer.config import ModelConfig\n"
-        "from transformer.runs.model_file import tensor_shapes\n"
+        "from transformer.runs.implied_tensors import tensor_shapes\n"
         "before = torch.random.get_rng_state()\n"
         "assert len(tensor_shapes(ModelConfig(2**24, d_model=2**20, n_layers=3))) == 3 + 3 * 12\n"
         "assert torch.equal(torch.random.get_rng_state(), before)\n"

@@ -7,8 +7,7 @@ is over before the first round that counts.
 
 import json
 import statistics
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -19,6 +18,7 @@ from transformer.loss import LossModule
 from transformer.machine.device import Machine, choose_machine
 from transformer.machine.files import written_whole
 from transformer.machine.saved_values import read_saved
+from transformer.machine.turns import interleave
 from transformer.training.config import TrainingConfig
 from transformer.training.optimizer import make_optimizer
 from transformer.training.start import initial_model
@@ -29,8 +29,8 @@ WARMUP, ROUNDS = 3, 7
 
 def step_of(config: TrainingConfig, vocab_size: int, machine: Machine) -> Callable[[], object]:
     """One optimiser step (forward, backward, clipping, update) on random tokens."""
-    # PyTorch compiles a function for 8 different models and runs it as it is for all others.
-    torch._dynamo.config.recompile_limit = 64
+    if machine.compiled:  # PyTorch compiles a function for 8 different models, and no more
+        torch._dynamo.config.recompile_limit = 64
     model = initial_model(config, vocab_size)
     loss_module = LossModule(model, bf16=machine.bf16, compiled=machine.compiled)
     accumulator = GradientAccumulator(
@@ -42,34 +42,28 @@ def step_of(config: TrainingConfig, vocab_size: int, machine: Machine) -> Callab
     return lambda: accumulator.step([pair] * config.accumulation_steps)
 
 
-def seconds_per_step(
-    steps: Mapping[str, Callable[[], object]], rounds: int
-) -> dict[str, list[float]]:
-    """The seconds of each counted round, for each rung."""
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for number in range(WARMUP + rounds):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step()
-            if number >= WARMUP:
-                seconds[name].append(time.perf_counter() - start)
-    return seconds
-
-
 def kept_speeds(study: Study, path: Path, notify: Callable[[str], object]) -> dict[str, float]:
-    """Seconds of a step of each rung: the median of `ROUNDS`, measured once and kept in a file."""
+    """Seconds of a step of each rung: the median of `ROUNDS`, measured once and kept in a file, for
+    this data set, tokenizer and order and for no other."""
+    trainings = {rung: Training(study.path(rung)) for rung in study.rungs}
+    asked = [
+        study.dataset,
+        study.base.tokenizer,
+        study.compile,
+        [t.name for t in trainings.values()],
+    ]
     kept = read_saved(path).values if path.is_file() else {}
-    if set(study.rungs) <= kept.keys():
-        return {rung: float(kept[rung]) for rung in study.rungs}
+    if kept.get("asked") == asked:
+        return {rung: float(kept["seconds"][rung]) for rung in study.rungs}
     machine = choose_machine("auto", "auto", study.compile)
     size = count_ids(study.base.tokenizer)
     steps = {
-        rung: step_of(study.config(Training(study.path(rung))), size, machine)
-        for rung in study.rungs
+        rung: step_of(study.config(training), size, machine) for rung, training in trainings.items()
     }
     notify(f"Measuring a step of {len(steps)} rungs, in turns ({machine}) …")
-    seconds = seconds_per_step(steps, ROUNDS)
+    seconds = interleave(steps, rounds=ROUNDS, warmup=WARMUP)
     found = {rung: statistics.median(each) for rung, each in seconds.items()}
     with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        saved = {"asked": asked, "seconds": found}
+        temporary.write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
     return found

@@ -13,24 +13,19 @@ from typing import Any, Literal
 
 from transformer.data.bpe import count_ids
 from transformer.errors import UserError
-from transformer.ladder.rungs import RUNGS, changes, left_out, path_to
+from transformer.ladder.rungs import RUNGS, changes, is_too_large, path_to
 from transformer.machine.device import Switch
-from transformer.training.config import POSITION_SCALE, TOY, TrainingConfig
+from transformer.training.config import TOY, TrainingConfig, preset
 
+AS_TOY = (
+    *("d_model", "n_heads", "n_layers", "d_ff", "dropout"),
+    *("tokenizer", "accumulation_steps", "learning_rate"),
+)
 NOVELS = replace(
-    TrainingConfig(position_scale=POSITION_SCALE),
-    dataset="text",
-    tokenizer="bpe:1024",
-    d_model=128,
-    n_heads=4,
-    n_layers=4,
-    d_ff=512,
+    preset(TrainingConfig(dataset="text")),
+    **{name: getattr(TOY, name) for name in AS_TOY},
     seq_length=128,
-    dropout=0.0,
     batch_size=32,
-    accumulation_steps=1,
-    learning_rate=3e-3,
-    tokens_per_epoch=None,
     eval_tokens=65_536,
 )
 """What a text is trained with: 0.9 million parameters, as on toy stories."""
@@ -146,8 +141,8 @@ class Study:
 
     def config(self, training: Training) -> TrainingConfig:
         """What the training's rung makes of the base."""
-        skipped = left_out(training.rung, count_ids(self.base.tokenizer))
-        path = [each for each in training.path if each not in skipped]
+        vocab_size = count_ids(self.base.tokenizer)
+        path = [each for each in training.path if not is_too_large(each, vocab_size)]
         rung = training.rung if training.is_usual else "classic"
         config = replace(self.base, rung=rung, **changes(path, vars(self.base)))  # type: ignore[arg-type]
         rates = {name: float(f"{getattr(config, name) * training.factor:.6g}") for name in RATES}
@@ -196,11 +191,12 @@ def fitting_tokens(study: Study, seconds: Mapping[str, float], minutes: float, t
     """Tokens for each training with which all of them take about so long.
 
     A training is more than its steps: it starts, compiles and validates. That is taken to be
-    `START` seconds and a fifth of the steps' time.
+    `START` seconds and a fifth of the steps' time. The three of a rung that look for its rate have
+    half the steps.
     """
-    each = study.seeds + (3 if tune else 0)
+    each, whole = (study.seeds + 3, study.seeds + 1.5) if tune else (study.seeds, study.seeds)
     left = 60 * minutes - START * each * len(study.rungs)
-    steps = left / (1.2 * each * sum(seconds[rung] for rung in study.rungs))
+    steps = left / (1.2 * whole * sum(seconds[rung] for rung in study.rungs))
     if steps < EVALUATIONS:
         least = START * each * len(study.rungs) / 60
         raise UserError(
@@ -216,5 +212,4 @@ def climbed_rungs(last: str, vocab_size: int) -> tuple[str, ...]:
     >>> climbed_rungs("rotary", 1024)
     ('classic', 'learned', 'schedule', 'rotary')
     """
-    left = left_out(last, vocab_size)
-    return tuple(rung for rung in path_to(last) if rung not in left)
+    return tuple(rung for rung in path_to(last) if not is_too_large(rung, vocab_size))

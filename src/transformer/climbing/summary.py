@@ -44,6 +44,7 @@ class RungSummary:
         factor: of the rung's own learning rates.
         gain: in nats per token over the rung before it; None for the first.
         tokens_to_target: None if a seed did not get there.
+        tokens: that were scored; the end of a short text is filled with others.
         seconds_per_token: of training, without validation and compiling.
         curve: (tokens, mean loss).
     """
@@ -94,8 +95,7 @@ def summarise(study: Study, rows: Sequence[Row], seconds: Mapping[str, float]) -
     found = []
     for rung in by_rung:
         before = by_rung.get(study.before(rung) or "")
-        seconds_per_token = seconds[rung] / study.base.tokens_per_step
-        found.append(_summary(by_rung[rung], before, target, seconds_per_token))
+        found.append(_summary(by_rung[rung], before, target, seconds[rung] * study.steps))
     found[0] = replace(found[0], tokens_to_target=Spread(float(found[0].tokens), 0.0))
     return found
 
@@ -103,6 +103,7 @@ def summarise(study: Study, rows: Sequence[Row], seconds: Mapping[str, float]) -
 def _summary(
     rows: Sequence[Row], before: Sequence[Row] | None, target: float, seconds: float
 ) -> RungSummary:
+    """`seconds`: of a whole training."""
     reached = [tokens_until(row.curve, target) for row in rows]
     arrived = [tokens for tokens in reached if tokens is not None]
     peaks = [row.peak_mb for row in rows if row.peak_mb is not None]
@@ -116,7 +117,7 @@ def _summary(
         gain=None if before is None else _gain(before, rows),
         tokens=rows[0].curve[-1][0],
         tokens_to_target=Spread.of(arrived) if len(arrived) == len(rows) else None,
-        seconds_per_token=seconds,
+        seconds_per_token=seconds / rows[0].curve[-1][0],
         parameters=rows[0].parameters,
         peak_mb=max(peaks) if peaks else None,
         induction=statistics.mean(scores) if scores else None,
@@ -139,7 +140,7 @@ def to_json(study: Study, found: Sequence[RungSummary], floor: float | None) -> 
         "format": FORMAT,
         "dataset": study.dataset,
         "tokenizer": study.base.tokenizer,
-        "tokens": study.tokens,
+        "tokens": found[0].tokens,
         "seeds": study.seeds,
         "floor": floor,
         "rungs": [asdict(each) for each in found],

@@ -6,8 +6,8 @@
         commands/train.py, new or --resume ─▶ runs/NAME ─▶ rows/NAME.json
 
 A row is written when a training has ended. A study that is stopped (Ctrl-C, a power cut) goes on
-where it was: finished trainings are not repeated, an unfinished one is resumed. The runs stay, for
-generate.py, interpret.py and the page.
+where it was: finished trainings are not repeated, an unfinished one is resumed, if it was asked for
+with the same flags (begun/NAME.json). The runs stay, for generate.py, interpret.py and the page.
 """
 
 import json
@@ -23,9 +23,9 @@ from typing import Any
 
 from transformer.climbing.study import Study, Training
 from transformer.errors import UserError
-from transformer.machine.files import written_whole
+from transformer.machine.files import write_atomically, written_whole
 from transformer.machine.saved_values import read_saved
-from transformer.runs.metrics import is_evaluation, read_metrics
+from transformer.runs.metrics import is_evaluation, read_metrics, validation_curve
 
 TRAIN = Path(__file__).parents[3] / "commands" / "train.py"
 POLL = 0.5  # seconds
@@ -100,9 +100,14 @@ class Trainings:
         run, log = runs / training.name, self.folder / "logs" / f"{training.name}.txt"
         log.parent.mkdir(parents=True, exist_ok=True)
         asked = self.study.flags(training)
-        flags = [*asked, "--overwrite"]
-        if (run / "latest").is_file():
+        begun = self.folder / "begun" / f"{training.name}.json"
+        latest = run / "latest"
+        if begun.is_file() and read_saved(begun).values.get("asked") == asked and latest.is_file():
             flags = ["--resume", str(run)]
+        else:
+            flags = [*asked, "--overwrite"]
+            latest.unlink(missing_ok=True)  # of another study: killed now, it is not resumed either
+            write_atomically(begun, json.dumps({"asked": asked}).encode())
         command = [sys.executable, str(TRAIN), *flags, "--runs-dir", str(runs)]
         with log.open("w") as said:
             share = max(1, (os.cpu_count() or 1) // self.jobs)
@@ -123,17 +128,16 @@ class Trainings:
 
     def _row_of(self, training: Training, asked: list[str], run: Path, peak: float | None) -> Row:
         records = read_metrics(run / "metrics.jsonl")
-        tokens = {r["step"]: r["tokens"] for r in records if not is_evaluation(r)}
-        judged = [r for r in records if is_evaluation(r)]
-        if any(r["val_loss"] is None for r in judged):
+        curve = [(tokens, loss) for tokens, loss in validation_curve(records) if loss is not None]
+        last: dict[str, Any] = [r for r in records if is_evaluation(r)][-1]
+        if len(curve) < len(validation_curve(records)):
             raise UserError(f"{training.name}: a validation loss is not finite; lower its rate")
-        last: dict[str, Any] = judged[-1]
         return Row(
             rung=training.rung,
             seed=training.seed,
             factor=training.factor,
             asked=asked,
-            curve=[(tokens[r["step"]], r["val_loss"]) for r in judged],
+            curve=curve,
             floor=last.get("floor"),
             induction=last.get("induction"),
             parameters=read_saved(run / "config.json").take("parameters", int),

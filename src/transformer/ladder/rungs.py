@@ -95,8 +95,12 @@ def path_to(name: str) -> list[str]:
 
 def left_out(name: str, vocab_size: int) -> list[str]:
     """The rungs on the way whose tables would be too large."""
-    small = vocab_size <= LARGEST_TABLE
-    return [each for each in path_to(name) if RUNGS[each].needs_table and not small]
+    return [each for each in path_to(name) if is_too_large(each, vocab_size)]
+
+
+def is_too_large(name: str, vocab_size: int) -> bool:
+    """Whether a rung has a table of its own that is too large with so many tokens."""
+    return RUNGS[name].needs_table and vocab_size > LARGEST_TABLE
 
 
 def climbed(name: str, vocab_size: int, start: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,8 +109,8 @@ def climbed(name: str, vocab_size: int, start: Mapping[str, Any]) -> dict[str, A
     >>> climbed("schedule", 1024, {"learning_rate": 3e-3})["learning_rate"]
     0.006
     """
-    skipped = left_out(name, vocab_size)
-    return changes([each for each in path_to(name) if each not in skipped], start)
+    path = [each for each in path_to(name) if not is_too_large(each, vocab_size)]
+    return changes(path, start)
 
 
 def changes(path: Sequence[str], start: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,5 +10,6 @@
 | `files.py` | How is a file written so that nobody ever finds half of it? |
 | `saved_values.py` | How is a value read back that may be damaged or missing? |
 | `interruptions.py` | What happens on Ctrl-C, on a closed terminal, when memory runs out? |
+| `turns.py` | How are things timed so that they compare? |
 | `bounds.py` | Which values may a flag have? |
 """

@@ -31,8 +31,9 @@ from transformer.config import ModelConfig
 from transformer.data.tokenizer import Tokenizer, tokenizer_from_metadata
 from transformer.errors import UserError
 from transformer.machine.files import whole_folder, written_whole
+from transformer.runs.implied_tensors import tensor_shapes
 from transformer.runs.metrics import Record, is_evaluation
-from transformer.runs.model_file import VERSION, opened, read_config, read_object, tensor_shapes
+from transformer.runs.model_file import VERSION, opened, read_config, read_object
 
 FORMAT = "transformer film"
 POINTS = 300  # of the curves that go with a film
@@ -90,7 +91,6 @@ class FilmRecorder:
 
     def take(self, step: int, weights: Mapping[str, Tensor]) -> None:
         """Keep these weights as the frame of `step`."""
-        self.folder.mkdir(exist_ok=True)
         with written_whole(self.folder / f"{step:08d}.safetensors") as temporary:
             halves = {name: w.to(torch.float16).contiguous() for name, w in weights.items()}
             save_file(halves, temporary)

@@ -112,6 +112,17 @@ def _checked(saved: Saved) -> Record:
     return saved.values
 
 
+def validation_curve(records: Iterable[Record]) -> list[tuple[int, float | None]]:
+    """(scored tokens trained on, validation loss) at each evaluation."""
+    curve, tokens = [], 0
+    for record in records:
+        if is_evaluation(record):
+            curve.append((tokens, record["val_loss"]))
+        else:
+            tokens = record["tokens"]
+    return curve
+
+
 def truncate_after(path: Path, step: int, report: Report) -> list[Record]:
     """Drop what comes after `step` and what is damaged, and return what remains."""
     kept = [record for record in read_metrics(path, report) if record["step"] <= step]

@@ -20,7 +20,8 @@ from transformer.config import ModelConfig
 from transformer.data.hf_tokenizer import HfTokenizer
 from transformer.errors import UserError
 from transformer.machine.files import whole_folder
-from transformer.runs.model_file import FILE_NAME, check_sizes, save_weights, tensor_shapes
+from transformer.runs.implied_tensors import check_sizes, tensor_shapes
+from transformer.runs.model_file import FILE_NAME, save_weights
 from transformer.runs.run_folder import IMPORTED
 from transformer.sharing.families.family import Family
 from transformer.sharing.families.known import read_family

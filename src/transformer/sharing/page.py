@@ -67,13 +67,9 @@ def model_script(loaded: LoadedModel, name: str, prompt: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         write_model_file(path, loaded.model, loaded.tokenizer, loaded.step, weights)
-        encoded = base64.b64encode(path.read_bytes()).decode()
-    if len(encoded) > LARGEST_MODEL:
-        raise UserError(
-            f"{loaded.path} would make a script of {len(encoded) / 1e6:.1f} MB, more than "
-            f"{LARGEST_MODEL / 1e6:.0f} MB; export a smaller model (the toy preset fits), "
-            "or drop the file on the page: that works up to 600 MB and 200 million parameters"
-        )
+        advice = "export a smaller model (the toy preset fits), or drop the file on the page"
+        limits = "that works up to 600 MB and 200 million parameters"
+        encoded = in_base64(path.read_bytes(), loaded.path, f"{advice}: {limits}")
     return script("modelData", {"name": name, "prompt": prompt, "base64": encoded})
 
 
@@ -84,14 +80,24 @@ def film_script(path: Path, name: str) -> str:
         UserError: it is no film, or too large for a page.
     """
     read_film(path)
-    encoded = base64.b64encode(path.read_bytes()).decode()
+    advice = "film a smaller model or fewer frames, or drop the file on the page"
+    encoded = in_base64(path.read_bytes(), path, advice)
+    return script("filmData", {"name": name, "base64": encoded})
+
+
+def in_base64(data: bytes, path: Path, advice: str) -> str:
+    """What a script can hold.
+
+    Raises:
+        UserError: it is too large; names `path`, the file that it comes from.
+    """
+    encoded = base64.b64encode(data).decode()
     if len(encoded) > LARGEST_MODEL:
         raise UserError(
             f"{path} would make a script of {len(encoded) / 1e6:.1f} MB, more than "
-            f"{LARGEST_MODEL / 1e6:.0f} MB; film a smaller model or fewer frames, "
-            "or drop the file on the page"
+            f"{LARGEST_MODEL / 1e6:.0f} MB; {advice}"
         )
-    return script("filmData", {"name": name, "base64": encoded})
+    return encoded
 
 
 def half(name: str, weight: Tensor) -> Tensor:

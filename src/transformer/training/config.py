@@ -40,8 +40,7 @@ class DatasetFlags:
     """fineweb: web text, streamed and cached; toy: generated stories whose best possible
     loss is known, trained in minutes; text: your own files (--text)."""
     quick: bool = False
-    """A smaller model and fewer tokens, to see FineWeb training work in hours instead of
-    weeks."""
+    """A smaller model and fewer tokens: FineWeb in hours instead of weeks."""
     text: tuple[Path, ...] = ()
     """Files or folders to train on (.txt, .md, .jsonl, .parquet), with --dataset text."""
     tokenizer: str = "p50k_base"
@@ -170,8 +169,7 @@ class MachineFlags:
 class TrainingConfig(
     MachineFlags, RecordFlags, LearningFlags, YourFlags, LadderFlags, ModelFlags, DataFlags
 ):
-    """What to train, on what, for how long, and how. (Python takes the fields of the last base
-    first.)
+    """All of them. (Python takes the fields of the last base first.)
 
     The defaults train on FineWeb; `preset` has others for each data set, and smaller sinusoids.
 
@@ -262,10 +260,8 @@ def preset(flags: TrainingConfig) -> TrainingConfig:
     base = TrainingConfig(position_scale=POSITION_SCALE)
     if flags.dataset == "text":
         base = replace(base, dataset="text", text=flags.text, tokens_per_epoch=None)
-    return _smaller(base) if flags.quick else base
-
-
-def _smaller(base: TrainingConfig) -> TrainingConfig:
+    if not flags.quick:
+        return base
     tokens = None if base.tokens_per_epoch is None else 10_000_000
     return replace(
         base, quick=True, d_model=128, n_layers=4, d_ff=512, tokens_per_epoch=tokens, epochs=10
@@ -293,9 +289,8 @@ def config_from_json(saved: Saved) -> TrainingConfig:
     kinds = get_type_hints(TrainingConfig)
     unknown = sorted(saved.values.keys() - kinds.keys())
     if unknown:
-        raise UserError(
-            f"{saved.where} has a field that this program does not know: {', '.join(unknown)}"
-        )
+        strange = ", ".join(unknown)
+        raise UserError(f"{saved.where} has a field that this program does not know: {strange}")
     defaults = {field.name: field.default for field in fields(TrainingConfig)}
     read = {name: saved.take(name, kinds[name], default=defaults[name]) for name in defaults}
     try:

@@ -19,7 +19,7 @@ import torch
 from transformer.config import ModelConfig
 from transformer.machine.bounds import flag
 from transformer.machine.memory import check_fits
-from transformer.runs.model_file import tensor_shapes
+from transformer.runs.implied_tensors import tensor_shapes
 from transformer.training.config import TrainingConfig
 
 STORY_BYTES = 400  # of a toy story's text, at least

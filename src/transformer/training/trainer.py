@@ -68,12 +68,9 @@ class Trainer:
         self.folder, self.processes, self.reporter = run.folder, run.processes, run.reporter
         self.device = next(model.parameters()).device
         self.mine, self.origin = run.mine, run.origin
+        own_steps = self.config.accumulation_steps // self.processes.world_size
         self.accumulator = self.mine.accumulator(
-            loss_module,
-            optimizer,
-            self.config.accumulation_steps // self.processes.world_size,
-            self.config.max_grad_norm,
-            self.processes,
+            loss_module, optimizer, own_steps, self.config.max_grad_norm, self.processes
         )
         self.checkpoints = Checkpoints(self.folder.path, self.config.keep, self.mine.hashes)
         self.film = Filming(run, plan)
@@ -99,11 +96,9 @@ class Trainer:
         self.batches = self._open_batches()
 
     def _open_batches(self) -> Iterator[Batch]:
+        size, rank, world = self.config.batch_size, self.processes.rank, self.processes.world_size
         return self.source.train_batches(
-            batch_size=self.config.batch_size,
-            rank=self.processes.rank,
-            world_size=self.processes.world_size,
-            state=self.source_state,
+            batch_size=size, rank=rank, world_size=world, state=self.source_state
         )
 
     def train(self) -> str:
@@ -158,8 +153,7 @@ class Trainer:
             elif not improved and self.step % self.config.checkpoint_every:
                 continue
             self._save()
-        if self.saved_step != self.step:
-            self._save()
+        self._save()
         if self.reporter.failure is not None:
             raise self.reporter.failure
         return reason
@@ -222,11 +216,9 @@ class Trainer:
             )
 
     def _is_time_to_evaluate(self) -> bool:
-        return (
-            self.step % self.config.eval_every == 0
-            or self.step % self.plan.steps_per_epoch == 0
-            or self.step == self.plan.total_steps
-        )
+        plan = self.plan
+        turns = (self.config.eval_every, plan.steps_per_epoch, plan.total_steps)
+        return any(self.step % turn == 0 for turn in turns)
 
     def _evaluate(self) -> bool:
         """Measure, write it down, and return whether it is the best so far."""

@@ -5,8 +5,8 @@
   const { element, svg, keep, format } = Page;
 
   /** options: {label, x, y, logX, logY, xMin, yMin, yMax, height, marker: x, points: [{x, y, hue, label}],
-   *  series: [{name, points: [[x, y]], hue, dashed, faded, text (at its end)}], legend: false,
-   *  columns: [{from, to, y, hue}], rules: [{x or y, text}]: straight lines with their names} */
+   *  series: [{name (none: not in the legend), points: [[x, y]], hue, dashed, faded, text (at its end)}], legend: false,
+   *  columns: [{from, to, y, hue}], rules: [{x or y, text, late: at the right end of y}]: straight lines with their names} */
   function linePlot(box, options) {
     const holder = keep(box, "plot", () => element("div", { class: "plot" }));
     const scale = scales(box, options);
@@ -94,10 +94,10 @@
       y: top.toFixed(1), height: (bottom - top).toFixed(1), fill: `var(--${hue}-fill)` });
   }
 
-  function rule({ x, y, text }, { x: xOf, y: yOf, left, right, top, bottom }) {
+  function rule({ x, y, text, late }, { x: xOf, y: yOf, left, right, top, bottom }) {
     const ends = y === undefined ? { x1: xOf(x), x2: xOf(x), y1: top, y2: bottom } : { x1: left, x2: right, y1: yOf(y), y2: yOf(y) };
-    const [at, height] = y === undefined ? [ends.x1 + (ends.x1 > (left + right) / 2 ? -5 : 5), top + 12] : [left + 5, ends.y1 - 5];
-    const side = y === undefined && ends.x1 > (left + right) / 2 ? "direct end" : "direct";
+    const [at, height] = y === undefined ? [ends.x1 + (ends.x1 > (left + right) / 2 ? -5 : 5), top + 12] : [late ? right : left + 5, ends.y1 - 5];
+    const side = late || (y === undefined && ends.x1 > (left + right) / 2) ? "direct end" : "direct";
     return [svg("line", { class: "rule", ...ends }), svg("text", { class: side, x: at, y: height, text })];
   }
 
@@ -108,7 +108,7 @@
   }
 
   function legend(series) {
-    return element("ul", { class: "legend", role: "list" }, ...series.map(({ name, hue = "ink", dashed }) => {
+    return element("ul", { class: "legend", role: "list" }, ...series.filter(({ name }) => name).map(({ name, hue = "ink", dashed }) => {
       const mark = svg("svg", { width: 26, height: 10, "aria-hidden": "true" },
         svg("line", { class: dashed ? "curve dashed" : "curve", x1: 1, x2: 25, y1: 5, y2: 5, stroke: `var(--${hue})` }));
       return element("li", {}, mark, element("span", { text: name }));

@@ -35,6 +35,8 @@ Page.shared((Page) => {
 
     * lens(host, { from, to }) { return yield* Page.lensTable(host, from, to); },
 
+    * backPropagate(host, question) { return yield* Page.backPropagate(host, question); },
+
     * gradient({ model }, { sequences, rows }) {
       const parts = [];
       for (const ids of sequences) {

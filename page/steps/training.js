@@ -16,6 +16,7 @@
     figure.noiseBox = Page.slot(root, "noise");
     mountControls(Page.controls(figure.box));
     figure.ask = Page.request(figure.box, state, { task: "gradient", label: "Compute the gradients", turns: true, lasting: true, draw: useParts });
+    figure.adamw = Page.adamwFigure(Page.slot(root, "adamw"), state);
     for (const box of [figure.box, figure.noiseBox]) readout(box, "Computing gradients …");
     Page.whenSeen(root, load);
   }
@@ -154,6 +155,7 @@
     clearTimeout(figure.timer);
     figure.timer = setTimeout(() => compare(batch, micro), 120);
     drawNoise(batch);
+    figure.adamw.draw(batch);
   }
 
   /** One square for each predicted token, darker the more it counts in the average. */

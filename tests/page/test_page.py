@@ -15,7 +15,7 @@ SLOTS = "() => [...document.querySelectorAll('[data-slot]')]"
 FOLLOW_THE_PROMPT = {
     "tokens", "merges", "row", "neighbours", "positions", "order", "dot", "row-weights", "head",
     "mask", "curve", "neurons", "silenced", "shares", "without", "output", "lens", "hands",
-    "distance", "qk-scores", "qk-weights", "relu2",
+    "distance", "qk-scores", "qk-weights", "relu2", "back-propagation",
 }  # fmt: skip
 SIXTEEN = "Belmo sang: tri la mi zum ta ki bom!"
 

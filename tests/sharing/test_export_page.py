@@ -101,8 +101,10 @@ def test_songs_are_where_the_samples_say() -> None:
 
 def write_run(folder: Path, steps: int) -> None:
     folder.mkdir()
-    flags = {"dataset": "toy", "stories": 9, "device": "cpu", "text": []}
-    (folder / "config.json").write_text(json.dumps({"training": flags}))
+    flags: dict[str, Any] = {"dataset": "toy", "stories": 9, "device": "cpu", "text": []}
+    flags |= {"learning_rate": 3e-3, "warmup": 0.05, "schedule": "cosine", "max_grad_norm": 1.0}
+    config = {"training": flags, "plan": {"schedule_steps": steps}}
+    (folder / "config.json").write_text(json.dumps(config))
     records: list[dict[str, Any]] = []
     for step in range(1, steps + 1):
         loss = 3.0 / step
@@ -118,6 +120,9 @@ def test_curves_are_thinned_but_not_averaged(tmp_path: Path) -> None:
     write_run(tmp_path / "run", 1000)
     curve = read_curve(tmp_path / "run")
     assert curve["command"] == "uv run python commands/train.py --dataset toy --stories 9"
+    assert curve["plan"] == {
+        "peak": 3e-3, "steps": 1000, "warmup": 50, "fall": "cosine", "clip": 1.0
+    }  # fmt: skip
     assert curve["floor"] == 0.5
     assert len(curve["train"]) == 200
     assert curve["train"][0] == [5, 50, 0.6, 1.0]

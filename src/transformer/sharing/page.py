@@ -40,6 +40,7 @@ from transformer.runs.metrics import Record, is_evaluation
 from transformer.runs.model_file import LoadedModel, write_model_file
 from transformer.training.config import TrainingConfig, preset
 from transformer.training.fine_tuning import SHAPE
+from transformer.training.scheduler import make_schedule
 
 LARGEST_MODEL = 3_000_000  # characters of base64
 POINTS = 200  # in a training curve, at most
@@ -212,7 +213,8 @@ def read_curve(run: Path) -> dict[str, Any]:
     """What a run logged, thinned to `POINTS` lines; values are as logged, not averaged.
 
     Returns:
-        {"command", "floor" (or null), "train": [[step, tokens, loss, gradient norm]],
+        {"command", "plan": of the steps' sizes, "floor" (or null),
+        "train": [[step, tokens, loss, gradient norm]],
         "validation": [[step, train loss, validation loss, status, induction score or null]]}
 
     Raises:
@@ -223,11 +225,24 @@ def read_curve(run: Path) -> dict[str, Any]:
         config = json.loads((run / "config.json").read_text(encoding="utf-8"))
         curve = _thinned([json.loads(line) for line in lines])
         command = training_command(config["training"], config.get("from", {"path": ""})["path"])
+        plan = step_plan(config["training"], config["plan"]["schedule_steps"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{run} holds no readable metrics.jsonl and config.json: {error}") from None
     if not curve["train"] or not curve["validation"]:
         raise UserError(f"{run}/metrics.jsonl lacks training steps or evaluations")
-    return {"command": command, **curve}
+    return {"command": command, "plan": plan, **curve}
+
+
+def step_plan(flags: dict[str, Any], steps: int) -> dict[str, Any]:
+    """The schedule of the learning rate, and the length above which gradients are clipped."""
+    schedule = make_schedule(flags["learning_rate"], steps, flags["warmup"], flags["schedule"])
+    return {
+        "peak": schedule.peak,
+        "steps": steps,
+        "warmup": schedule.warmup_steps,
+        "fall": schedule.fall,
+        "clip": flags["max_grad_norm"],
+    }
 
 
 def _thinned(records: list[Record]) -> dict[str, Any]:

@@ -255,3 +255,15 @@ def test_what_is_no_film_is_refused_in_words(
     assert said in message
     assert "The previous model is kept." in message
     assert shared_page.page.is_hidden("#transport")
+
+
+def test_the_plan_shows_the_films_own_log_and_follows_the_frame(page: OpenPage) -> None:
+    page.run(GO, "training")
+    for frame in (4, 2):
+        seek(page, frame)
+        page.page.wait_for_function(
+            f"(start) => ({READOUT})('plan').startsWith(start)",
+            arg=f"Step {STEPS[frame]}: learning rate 0.100",
+        )
+    said = page.run(READOUT, "plan")
+    assert f"nearest step in the log, {STEPS[2]}: 1.00. From the film's own log." in said

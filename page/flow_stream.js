@@ -63,7 +63,7 @@
 
   /** Draws it over `road`. wide: it runs to the right, not downwards. tokens, vectors, next: the
    *  nodes before it and behind it; parts: [{node, hue, length: of the stream from there on}], the
-   *  first two make block 0; start: its length before them; longest: the length of the thickest line. */
+   *  first two make block 0, one without a hue stands for blocks that are left out; start: its length before them; longest: the length of the thickest line. */
   function drawStream(road, { wide, tokens, vectors, next, parts, start, longest }) {
     const picture = Page.keep(road, "stream", () => svg("svg", { class: "stream", "aria-hidden": "true" }));
     const pen = new Pen(wide), place = (node) => placeOf(node, road, wide), side = wide ? 1 : -1;
@@ -71,12 +71,13 @@
     const width = (length) => Number((THINNEST + ((THICKEST - THINNEST) * length) / (longest || 1)).toFixed(2));
     const places = parts.map((part) => ({ ...part, ...place(part.node) })), reads = [], bus = [], writes = [];
     let from = [[begin.middle, begin.edge], [begin.middle, level]], now = start;
-    for (const one of places) {
-      const reach = Math.min(18, (one.to - one.from) / 4), plus = [one.middle + reach, level];
-      reads.push(pen.arrow(`wire hue-${one.hue}`, [[one.middle - reach, level], [one.middle - reach, one.edge + side * 2]], 1.5));
+    for (const { hue, length, middle, edge, ...one } of places) {
+      const reach = hue ? Math.min(18, (one.to - one.from) / 4) : 0, plus = [middle + reach, level];
       bus.push(pen.line("bus", [...from, plus], width(now)));
-      writes.push(pen.arrow(`wire hue-${one.hue}`, [[plus[0], one.edge], [plus[0], level - side * RADIUS]], 1.5), pen.plus(one.hue, plus));
-      [from, now] = [[plus], one.length];
+      [from, now] = [[plus], length];
+      if (!hue) continue;
+      reads.push(pen.arrow(`wire hue-${hue}`, [[middle - reach, level], [middle - reach, edge + side * 2]], 1.5));
+      writes.push(pen.arrow(`wire hue-${hue}`, [[plus[0], edge], [plus[0], level - side * RADIUS]], 1.5), pen.plus(hue, plus));
     }
     bus.push(pen.arrow("bus", [...from, [end.middle, level], [end.middle, end.edge + side * 2]], width(now), 6 + 0.75 * width(now)));
     const [first, second] = places, back = wide ? Math.min(first.back, second.back) : Math.max(first.back, second.back);

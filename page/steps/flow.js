@@ -3,7 +3,7 @@
 (() => {
   const Page = (window.Page ??= {});
   const { element } = Page;
-  const WIDE = matchMedia("(min-width: 700px)"); // as in style_flow.css
+  const WIDE = matchMedia("(min-width: 750px)"); // as in style_flow.css
   const CHIPS = 5, ROWS = 32; // tokens shown by name, and as rows of a picture
   let fold, road, slot, pictures;
 
@@ -116,7 +116,8 @@
     paint(box, columns, rows, { values, hue: "feed-forward", diverging: true, max: peak(activations) });
   }
 
-  /** The blocks after the first, as many as there is room for: [{layer, node}]. */
+  /** The blocks after the first, as many as there is room for, and a gap
+   *  for the others: [{node, layer: the last one in it, hue}]. */
   function drawBlocks(state) {
     const { n_layers: L } = state.model.config, box = pictures.blocks;
     const room = WIDE.matches ? Math.max(2, Math.floor((box.clientWidth + 6) / 43)) : 4;
@@ -125,14 +126,16 @@
     box.parentNode.hidden = L === 1;
     if (box.shape !== layers.join()) {
       box.shape = layers.join();
-      box.replaceChildren(...layers.map((layer) => element("div", { class: "small-block" },
+      box.replaceChildren(...layers.map((layer) => element("div", { class: "small-block", "data-layer": layer },
         element("div", { class: "mean" }), element("div", { class: "neurons" }), element("span", { text: `block ${layer}` }))));
       if (layers.length < all.length) box.lastChild.before(element("span", { class: "left-out", text: "…" }));
     }
-    return [...box.querySelectorAll(".small-block")].map((node, i) => {
-      drawMean(node.children[0], state, layers[i]);
-      drawNeurons(node.children[1], state, layers[i]);
-      return { layer: layers[i], node };
+    return [...box.children].map((node) => {
+      if (node.matches(".left-out")) return { node, layer: L - 2 };
+      const layer = Number(node.dataset.layer);
+      drawMean(node.children[0], state, layer);
+      drawNeurons(node.children[1], state, layer);
+      return { node, layer, hue: "neutral" };
     });
   }
 
@@ -151,7 +154,7 @@
     const [start, middle, ...after] = Page.streamLengths(state, state.pinned), longest = Math.max(start, middle, ...after);
     const parts = [{ node: pictures.attention, hue: "attention", length: middle },
       { node: pictures["feed-forward"], hue: "feed-forward", length: after[0] },
-      ...more.map(({ layer, node }) => ({ node, hue: "neutral", length: after[layer] }))];
+      ...more.map(({ node, layer, hue }) => ({ node, hue, length: after[layer] }))];
     Page.drawStream(road, { wide: WIDE.matches, parts, start, longest: state.steady("flow stream", longest),
       tokens: pictures.tokens, vectors: pictures.vectors, next: pictures.next });
   }

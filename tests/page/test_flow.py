@@ -173,9 +173,9 @@ def test_it_follows_the_prompt_and_the_pinned_token(open_page: Any) -> None:
 
 def test_a_long_prompt_is_cut_around_the_pinned_token(open_page: Any) -> None:
     page: OpenPage = open_page().load()
-    page.type_prompt("Once there was a fox. " * 12)
+    page.type_prompt("Once there was a fox. " * 8)
     count = page.run("() => Page.state.ids.length")
-    assert count > 60
+    assert count > 45
     for pinned in (count - 1, 40, 2):
         page.run("(t) => Page.state.pin(t)", pinned)
         end = max(pinned + 1, 32)
@@ -201,10 +201,12 @@ def test_another_model(open_page: Any, tmp_path: Path, variant: str, where: str)
     page: OpenPage = open_page().load()
     if where == "worker":
         page.run("() => { Page.LARGE = 0; }")
-    page.page.fill("#prompt", "Two la tu frogs.")
+    text = "Two la tu frogs."
+    page.page.fill("#prompt", text)
     assert "is loaded" in choose(page, path)
     assert page.run("() => Page.state.engine.isLocal") == (where == "page")
-    page.page.wait_for_function(f"() => /^17 tokens|^15 tokens/.test(({READOUT})())")
+    start = f"{1 + len(tokenizer.encode(text))} tokens enter."
+    page.page.wait_for_function(f"(start) => ({READOUT})().startsWith(start)", arg=start)
     check_everything(page)
     assert page.all_problems() == []
 
@@ -300,7 +302,7 @@ def test_nothing_sticks_out(open_page: Any, width: int) -> None:
         page.page.locator("#flow summary").press("Enter")
     page.page.wait_for_function("() => document.querySelectorAll('#flow .bus').length > 4")
     assert page.run(OUTSIDE) == []
-    page.type_prompt("Unbreakablewordsthatgoonandon, " * 6)
+    page.type_prompt("Unbreakablewordsthatgoonandon, " * 2)
     check_output(page, taps_of(page)[2])
     assert page.run(OUTSIDE) == []
 

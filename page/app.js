@@ -41,7 +41,7 @@
       for (const { target: { id }, isIntersecting } of entries) near[isIntersecting ? "add" : "delete"](id);
       for (const step of behind) if (near.has(step.id)) catchUp(state, step);
     }, { rootMargin: "50% 0%" });
-    for (const section of document.querySelectorAll("main > section")) observer.observe(section);
+    for (const { id } of Page.steps) observer.observe(find(id));
   }
 
   // While a film plays, what is near the window is drawn, and the rest when it comes near.
@@ -181,9 +181,9 @@
     show();
   }
 
-  /** Marks where the reader is, in the contents. */
+  /** Marks where the reader is, in the contents and in the picture at the top. */
   function mountContents() {
-    const links = [...document.querySelectorAll("#contents a")];
+    const links = [...document.querySelectorAll("#contents a, #flow a")];
     const mark = () => {
       const here = currentSection();
       for (const link of links) {

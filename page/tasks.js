@@ -108,6 +108,10 @@ Page.shared((Page) => {
 
     * countNeurons(host, { layer, range }) { return Page.countNeurons(host, layer, range); },
 
+    * neuronRoles({ model }, { texts }) { return yield* Page.neuronRoles(model, texts); },
+
+    * headRoles({ model }, { texts }) { return yield* Page.headRoles(model, texts); },
+
     * muon({ model }, { sequences }) { return yield* Page.muonRounds(model, sequences); },
   };
 

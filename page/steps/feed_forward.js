@@ -3,10 +3,11 @@
 (() => {
   const Page = (window.Page ??= {});
   const local = { layer: 0, neuron: null };
-  let slots, layers, asks, shape = 0;
+  let slots, layers, asks, role, shape = 0;
 
   function mount(root, state) {
     slots = Object.fromEntries(["curve", "neurons", "silenced"].map((name) => [name, Page.slot(root, name)]));
+    role = Page.neuronRole(Page.slot(root, "neuron-role"), state, local, (neuron) => pick(state, neuron));
     asks = {
       neurons: Page.request(slots.curve, state, { task: "neurons", draw: (found) => showLayer(state, found) }),
       silence: Page.request(slots.silenced, state, { task: "silence", label: "Silence the neuron",
@@ -27,11 +28,17 @@
       layers.set(local.layer);
     }
     if (!["theme", "frame", "rest"].includes(change) || local.neuron >= d_ff) local.neuron = null;
+    role.render(change);
     show(state);
   }
 
   function show(state) {
     asks.neurons.offer({ layer: local.layer, position: state.pinned, count: 8 });
+  }
+
+  function pick(state, neuron) {
+    local.neuron = neuron;
+    show(state);
   }
 
   const activationsOf = ({ trace, pinned }) => trace.row(`blocks.${local.layer}.feed_forward.activations`, pinned);
@@ -40,6 +47,7 @@
     local.neuron ??= strongest[0];
     showCurve(state, sums);
     showNeurons(state, strongest);
+    role.draw();
     asks.silence.offer({ ids: state.ids, layer: local.layer, neuron: local.neuron, position: state.pinned });
   }
 
@@ -70,18 +78,17 @@
     const columns = Math.min(F, F > 1024 ? 64 : 32), rows = Math.ceil(F / columns);
     const values = new Float32Array(rows * columns).fill(NaN);
     values.set(activations);
-    const pick = (neuron) => { local.neuron = neuron; show(state); };
     Page.subtitle(slots.neurons, "Those that write most");
     Page.chips(slots.neurons, {
       label: "Neurons that write most; press one to silence it", tokens: top.map((n) => `#${n}`),
-      notes: top.map((n) => Page.format(activations[n])), pinned: top.indexOf(local.neuron), onPick: (i) => pick(top[i]),
+      notes: top.map((n) => Page.format(activations[n])), pinned: top.indexOf(local.neuron), onPick: (i) => pick(state, top[i]),
     });
     Page.subtitle(slots.neurons, "All of them");
     Page.heatMap(slots.neurons, {
       label: `Activations of ${F} neurons; press Enter to silence one`, rows, columns, values, hue: "feed-forward", diverging: true,
       max: state.steady("activations", Math.max(...activations.map(Math.abs))), selected: [Math.floor(local.neuron / columns), local.neuron % columns],
       describe: (r, c) => (r * columns + c < F ? `Neuron ${r * columns + c}: ${Page.format(activations[r * columns + c])}` : ""),
-      onSelect: (r, c) => { if (r * columns + c < F) pick(r * columns + c); },
+      onSelect: (r, c) => { if (r * columns + c < F) pick(state, r * columns + c); },
     });
   }
 

@@ -4,10 +4,11 @@
   const Page = (window.Page ??= {});
   const { element } = Page;
   const local = { layer: 0, head: 0, mask: true, replacement: null };
-  let slots, replacements, ask;
+  let slots, replacements, ask, role;
 
   function mount(root, state) {
     slots = Object.fromEntries(["gallery", "head", "mask"].map((name) => [name, Page.slot(root, name)]));
+    role = Page.headRole(Page.slot(root, "head-role"), state, local);
     ask = Page.request(slots.mask, state, { task: "mask", label: "Compare the logits", draw: (changes, question) => showMask(state, changes, question) });
     const box = Page.controls(slots.mask);
     Page.toggle(box, { label: "Causal mask on", checked: true, onChange: (on) => { local.mask = on; askMask(state); } });
@@ -19,6 +20,7 @@
     local.layer = Math.min(local.layer, n_layers - 1);
     local.head = Math.min(local.head, n_heads - 1);
     if (change !== "pin") showGallery(state);
+    role.render(change);
     showHead(state);
     if (change === "prompt" || change === "model") offerReplacements(state);
     if (["prompt", "model", "frame"].includes(change)) askMask(state);
@@ -53,6 +55,7 @@
   }
 
   function showHead(state) {
+    role.draw();
     const { layer, head } = local, T = state.ids.length, shown = state.shown();
     const all = state.trace.get(`blocks.${layer}.attention.weights`);
     const weights = all.slice(head * T * T, (head + 1) * T * T), first = (t) => Page.firstKey({ ...state, pinned: t }, local);

@@ -28,7 +28,8 @@ BUTTONS = [
     "Compare the logits", "Silence the neuron", "Compute without it", "Read every layer",
     "Compute the gradients", "Measure the heads", "Read the song", "Ablate the selected head",
     "Patch every block and position", "Ablate every earlier head",
-    "Compute the gradient and its rounds", "Send the error back",
+    "Compute the gradient and its rounds", "Send the error back", "Read stories with all heads",
+    "Read stories with all neurons",
 ]  # fmt: skip
 TEXTS = """() => Object.fromEntries([...document.querySelectorAll("main [data-slot]")]
   .filter((slot) => !["cache", "drop", "circuit"].includes(slot.dataset.slot)) // times, fewer songs

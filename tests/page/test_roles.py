@@ -1,0 +1,473 @@
+"""What a head or a neuron is for: what the page finds in its stories is what PyTorch finds."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from browser_page import OpenPage
+from dropped_files import choose
+from playwright.sync_api import Browser
+from taps import record
+
+from transformer.config import ModelConfig, Variant
+from transformer.ladder import build_model
+from transformer.model import DecoderOnlyTransformer
+from transformer.runs.model_file import LoadedModel, write_model_file
+
+READOUT = "(slot) => document.querySelector(`[data-slot='${slot}'] .readout`).textContent"
+ANSWERED = f"(slot) => /^(Block|Neuron) /.test(({READOUT})(slot))"
+TEXTS = """Page.samples.stories.map((story) =>
+  [Page.state.tokenizer.startOfText, ...Page.state.tokenizer.encode(story)].slice(0, LENGTH))"""
+MARKED = " named"
+DECIMALS = 2e-4  # page and PyTorch differ in the order of additions
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser) -> Iterator[OpenPage]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    yield OpenPage(context.new_page()).load()
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def stories(page: OpenPage, shipped: LoadedModel) -> list[list[int]]:
+    """As Python's tokenizer reads them."""
+    texts = page.run("() => Page.samples.stories")
+    length, tokenizer = shipped.model.config.max_seq_len, shipped.tokenizer
+    return [[tokenizer.end_of_text, *tokenizer.encode(text)][:length] for text in texts]
+
+
+@pytest.fixture(scope="module")
+def taps(stories: list[list[int]], shipped: LoadedModel) -> list[dict[str, torch.Tensor]]:
+    return [record(shipped.model, ids) for ids in stories]
+
+
+def ask(page: OpenPage, task: str, length: int = 144) -> Any:
+    texts = TEXTS.replace("LENGTH", str(length))
+    script = f"""() => {{
+      const found = Page.finish(Page.{task}(Page.state.model, {texts}));
+      const plain = (_, value) => (ArrayBuffer.isView(value) ? [...value] : value);
+      return JSON.parse(JSON.stringify(found, plain));
+    }}"""
+    return page.run(script)
+
+
+@pytest.fixture(scope="module")
+def neurons(page: OpenPage) -> Any:
+    return ask(page, "neuronRoles")
+
+
+@pytest.fixture(scope="module")
+def heads(page: OpenPage) -> Any:
+    return ask(page, "headRoles")
+
+
+def answer(page: OpenPage, slot: str) -> str:
+    """What the figure says once it has read its stories."""
+    page.page.locator(f'[data-slot="{slot}"]').scroll_into_view_if_needed()
+    page.page.wait_for_function(ANSWERED, arg=slot)
+    return str(page.run(READOUT, slot))
+
+
+def shown(page: OpenPage, slot: str) -> list[tuple[str, ...]]:
+    """The rows of a figure's table: the number, then what is marked."""
+    rows = page.page.locator(f'[data-slot="{slot}"] tbody tr').all()
+    return [
+        (row.locator("td").first.inner_text(), *row.locator("mark").all_inner_texts())
+        for row in rows
+    ]
+
+
+def strongest(values: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Ten largest of values (N, columns) with at most one for each pair: (10, columns)."""
+    _, number = np.unique(pairs, return_inverse=True)
+    best = np.full((number.max() + 1, values.shape[1]), -np.inf)
+    np.maximum.at(best, number, values)
+    return -np.sort(-best, axis=0)[:10]
+
+
+def test_the_ten_places_of_every_neuron_are_pytorchs(
+    neurons: Any, stories: list[list[int]], taps: list[dict[str, torch.Tensor]]
+) -> None:
+    """Its largest activations, a token with the same one before it once; and on which token, or
+    next to which, most of the activation above 0 falls."""
+    flat = np.array([token for ids in stories for token in ids])
+    before = np.array([token for ids in stories for token in (-1, *ids[:-1])])
+    after = np.array([token for ids in stories for token in (*ids[1:], -1)])
+    pairs = 5000 * (before + 1) + flat
+    assert len(flat) > 3000
+    for layer, found in enumerate(neurons):
+        name = f"blocks.{layer}.feed_forward.activations"
+        values = torch.cat([tap[name] for tap in taps]).numpy()  # (P, F)
+        places = np.array(found["places"]).reshape(-1, 10).T
+        ten = np.array(found["values"]).reshape(-1, 10).T
+        there = places >= 0  # some fire in fewer than ten
+        assert there.mean() > 0.99
+        np.testing.assert_allclose(ten, strongest(values, pairs).clip(0), atol=DECIMALS)
+        own = np.where(there, np.take_along_axis(values, places, 0), 0)
+        np.testing.assert_allclose(ten, own, atol=DECIMALS)
+        assert all(len(set(pairs[column[column >= 0]])) == sum(column >= 0) for column in places.T)
+        fired = values.clip(0)
+        np.testing.assert_allclose(found["firing"], (values > 0).mean(0), atol=2e-3)
+        for which, tokens in enumerate((before, flat, after)):
+            shares = np.array(found["shares"])[which::3]
+            sums = np.stack([fired[tokens == one].sum(0) for one in np.unique(tokens[tokens >= 0])])
+            np.testing.assert_allclose(shares, (sums / fired.sum(0)).max(0), atol=1e-3)
+            chosen = np.array(found["tokens"])[which::3]
+            own = [fired[tokens == one, n].sum() for n, one in enumerate(chosen)]
+            np.testing.assert_allclose(shares, own / fired.sum(0), atol=1e-3)
+
+
+def relation(ids: list[int], t: int, s: int) -> int:
+    if s == t:
+        return 0
+    if s == 0:
+        return 1
+    if s == t - 1:
+        return 2
+    if ids[s - 1] == ids[t]:
+        return 3
+    return 4 if ids[s] == ids[t] else 5
+
+
+def test_where_the_attention_of_every_head_goes_is_pytorchs(
+    heads: Any, stories: list[list[int]], taps: list[dict[str, torch.Tensor]]
+) -> None:
+    """Its share for each relation and the token that gets most; and its ten largest weights on
+    keys other than the token itself and the first, each pair of tokens once."""
+    cells = [
+        (text, t, s, relation(ids, t, s), ids[t], ids[s])
+        for text, ids in enumerate(stories)
+        for t in range(1, len(ids))
+        for s in range(t + 1)
+    ]
+    text, query, key, kinds, query_token, key_token = np.array(cells).T
+    starts = np.cumsum([0, *map(len, stories)])
+    positions, free = sum(map(len, stories)) - len(stories), kinds > 1
+    pairs = (5000 * query_token + key_token)[free]
+    equal = np.bincount(kinds, 1 / (query + 1)) / positions
+    for layer, block in enumerate(heads):
+        np.testing.assert_allclose(block["equal"], equal, atol=1e-6)
+        name, cut = f"blocks.{layer}.attention.weights", [text == i for i in range(len(taps))]
+        weights = np.concatenate(
+            [
+                tap[name].numpy()[:, query[here], key[here]]
+                for here, tap in zip(cut, taps, strict=True)
+            ],
+            axis=1,
+        )
+        for found, row in zip(block["heads"], weights, strict=True):
+            shares = np.bincount(kinds, row, 6) / positions
+            np.testing.assert_allclose(found["shares"], shares, atol=DECIMALS)
+            by_token = np.bincount(key_token, row) / positions
+            assert found["tokenShare"] == pytest.approx(by_token.max(), abs=DECIMALS)
+            assert by_token[found["token"]] == pytest.approx(by_token.max(), abs=DECIMALS)
+            even = np.bincount(key_token, 1 / (query + 1)) / positions
+            assert found["tokenEqual"] == pytest.approx(even[found["token"]], abs=1e-6)
+            ten = [place["value"] for place in found["places"]]
+            expected = strongest(row[free, None], pairs)[:, 0]
+            np.testing.assert_allclose(ten, expected, atol=DECIMALS)
+            for place in found["places"]:
+                i = int(np.searchsorted(starts, place["query"], side="right")) - 1
+                t, s = place["query"] - starts[i], place["key"] - starts[i]
+                assert place["relation"] == relation(stories[i], t, s) > 1
+                here = row[(text == i) & (query == t) & (key == s)]
+                assert place["value"] == pytest.approx(float(here[0]), abs=DECIMALS)
+
+
+def test_the_figure_of_a_head_shows_what_was_found(
+    page: OpenPage, heads: Any, stories: list[list[int]], shipped: LoadedModel
+) -> None:
+    said, rows = [], []
+    flat = [shipped.tokenizer.decode([token]).replace(" ", "␣") for ids in stories for token in ids]
+    for layer, head in ((0, 0), (1, 0)):
+        page.page.get_by_role("button", name=f"Block {layer}, head {head}", exact=True).click()
+        said.append(answer(page, "head-role"))
+        rows.append(shown(page, "head-role"))
+        assert f"Block {layer}, head {head}, over 3,657 positions of 32 stories" in said[-1]
+        for row, place in zip(rows[-1], heads[layer]["heads"][head]["places"], strict=True):
+            assert float(row[0].removesuffix(" %")) == pytest.approx(100 * place["value"], abs=0.1)
+            assert row[1:] == (flat[place["key"]], flat[place["query"]])
+        bars = page.page.locator('[data-slot="head-role"] .bar-value').all_inner_texts()
+        assert len(bars) == 6
+        shares = heads[layer]["heads"][head]["shares"]
+        assert [float(bar.split(" ")[0]) for bar in bars] == pytest.approx(
+            [100 * share for share in shares], abs=0.06
+        )
+    assert rows[0] != rows[1]
+    assert "in 10 of the 10 rows the key is the token after an earlier copy (induction)" in said[1]
+    assert "the toy grammar" not in said[0]  # that is for models from elsewhere
+
+
+def test_another_neuron_has_another_answer_at_once(
+    page: OpenPage, neurons: Any, stories: list[list[int]], shipped: LoadedModel
+) -> None:
+    answer(page, "neuron-role")
+    said = []
+    flat = [shipped.tokenizer.decode([token]).replace(" ", "␣") for ids in stories for token in ids]
+    chips = page.page.locator('[data-slot="neuron-role"] .chip').all()
+    assert len(chips) == 6
+    for chip in chips[:3]:
+        chip.click()
+        neuron = int(chip.locator(".chip-text").inner_text().removeprefix("#"))
+        said.append(page.run(READOUT, "neuron-role"))  # no waiting: it is there already
+        assert said[-1].startswith(f"Neuron {neuron} of block 0, over 3,689 positions")
+        assert f"Neuron {neuron} of block 0 " in page.run(READOUT, "silenced")
+        assert "and of all that it fires" in said[-1]
+        assert chip.locator(".chip-note").inner_text().split("␣")[-1] in said[-1]
+        assert chip.get_attribute("aria-pressed") == "true"
+        ten = slice(10 * neuron, 10 * neuron + 10)
+        values, places = neurons[0]["values"][ten], neurons[0]["places"][ten]
+        for row, value, place in zip(shown(page, "neuron-role"), values, places, strict=True):
+            assert float(row[0]) == pytest.approx(value, rel=0.006)
+            assert row[1:] == (flat[place],)
+    assert len(set(said)) == 3
+    counts = [
+        sum(max(found["shares"][3 * n : 3 * n + 3]) >= 0.5 for n in range(512)) for found in neurons
+    ]
+    assert 0 < int(said[0].split("In this block ")[1].split()[0]) <= counts[0] < 512
+
+
+def planted(vocab_size: int, marked: int) -> DecoderOnlyTransformer:
+    """Block 0: its head looks at the token before, its neuron 5 fires on one token. Block 1: its
+    head looks at everything equally."""
+    sizes = {"d_model": 32, "n_heads": 1, "n_layers": 2, "d_ff": 16, "max_seq_len": 144}
+    torch.manual_seed(3)
+    model = DecoderOnlyTransformer(ModelConfig(vocab_size, dropout=0.0, **sizes))
+    frequency = 10000.0 ** (-torch.arange(0, 32, 2) / 32)
+    back = torch.zeros(32, 32)  # the positional encoding of t -> that of t - 1
+    for i, f in enumerate(frequency):
+        a, b = 2 * i, 2 * i + 1
+        back[a, a] = back[b, b] = f.cos()
+        back[a, b], back[b, a] = -f.sin(), f.sin()
+    direction = torch.randn(32)
+    direction = (direction - direction.mean()) / direction.std()
+    first, second = model.blocks
+    with torch.no_grad():
+        model.token_embedding.weight *= 0.01
+        model.token_embedding.weight[marked] = 10 * direction
+        first.attention.qkv_projection.weight[:32] = 12 * back
+        first.attention.qkv_projection.weight[32:64] = torch.eye(32)
+        first.attention.output_projection.weight.zero_()
+        first.feed_forward.expand.weight[5] = direction
+        first.feed_forward.expand.bias[5] = -25.0
+        second.attention.qkv_projection.weight[:32] = 0
+        second.attention.qkv_projection.bias[:32] = 0
+    return model.eval()
+
+
+def show(page: OpenPage, model: Any, shipped: LoadedModel, folder: Path) -> None:
+    path = folder / "model.safetensors"
+    write_model_file(path, model, shipped.tokenizer, step=1)
+    assert "is loaded" in choose(page, path)
+
+
+def pick(page: OpenPage, neuron: int) -> str:
+    answer(page, "neuron-role")
+    cell = page.page.locator('[data-slot="neurons"] .heat-frame')
+    cell.focus()
+    for _ in range(20):
+        cell.press("ArrowLeft")
+    for _ in range(neuron):
+        cell.press("ArrowRight")
+    cell.press("Enter")
+    return answer(page, "neuron-role")
+
+
+def test_a_planted_job_is_named_and_where_there_is_none_the_page_says_so(
+    open_page: Any, shipped: LoadedModel, tmp_path: Path
+) -> None:
+    (marked,) = shipped.tokenizer.encode(MARKED)
+    page = open_page().load("#your_model")
+    show(page, planted(shipped.tokenizer.vocab_size, marked), shipped, tmp_path)
+    said = answer(page, "head-role")
+    share = float(said.split("left out): ")[1].split("Over all positions, ")[-1].split(" %")[0])
+    assert share > 75
+    assert "% of its attention goes to the token before (3." in said
+    assert "of the toy grammar, whatever this model was trained on" in said
+    page.page.get_by_role("button", name="Block 1, head 0", exact=True).click()
+    said = answer(page, "head-role")
+    assert "nothing coherent shows." in said
+    assert "that is usual" in said
+    bars = page.page.locator('[data-slot="head-role"] .bar-value').all_inner_texts()
+    for bar in bars:  # equal attention is what it has
+        real, even = (float(one) for one in bar.replace("%", "").replace(")", "").split("("))
+        assert real == pytest.approx(even, abs=0.05)
+    said = pick(page, 5)
+    assert "100 % is at the token “␣named”, which the stories have 64 times." in said
+    assert "Nothing coherent" not in said
+    assert {row[1] for row in shown(page, "neuron-role")} == {"␣named"}
+    said = pick(page, 9)
+    assert said.startswith("Neuron 9 of block 0")
+    assert "Nothing coherent shows" in said
+    assert "that is usual" in said
+    assert page.all_problems() == []
+
+
+def test_an_untrained_model_has_no_jobs(
+    open_page: Any, shipped: LoadedModel, tmp_path: Path
+) -> None:
+    """Its weights are the largest where there are few keys: that is no look at anything."""
+    torch.manual_seed(0)
+    sizes = {"d_model": 32, "n_heads": 2, "n_layers": 2, "d_ff": 64, "max_seq_len": 144}
+    model = DecoderOnlyTransformer(ModelConfig(shipped.tokenizer.vocab_size, **sizes)).eval()
+    page = open_page().load("#your_model")
+    show(page, model, shipped, tmp_path)
+    for layer in range(2):
+        for head in range(2):
+            page.page.get_by_role("button", name=f"Block {layer}, head {head}", exact=True).click()
+            assert "nothing coherent shows." in answer(page, "head-role")
+    assert "Nothing coherent shows" in answer(page, "neuron-role")
+    assert "In this block 0 of 64 neurons" in answer(page, "neuron-role")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"feed_forward": "swiglu", "positions": "rotary", "window": 6, "n_kv_heads": 1},
+        {"feed_forward": "relu2", "value_embeddings": True, "input_skip": True, "qk_norm": "gain"},
+    ],
+)
+def test_every_variant_is_read(
+    open_page: Any, shipped: LoadedModel, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    sizes = {"d_model": 24, "n_heads": 2, "n_layers": 2, "d_ff": 20, "max_seq_len": 40}
+    torch.manual_seed(1)
+    config = ModelConfig(
+        shipped.tokenizer.vocab_size, dropout=0.0, variant=Variant(**changes), **sizes
+    )
+    model = build_model(config).eval()
+    for parameter in model.parameters():
+        parameter.data *= 3 if parameter.dim() > 1 else 1
+    page = open_page().load("#your_model")
+    show(page, model, shipped, tmp_path)
+    said = answer(page, "neuron-role")
+    assert ("SwiGLU" in said) == (changes["feed_forward"] == "swiglu")
+    answer(page, "head-role")
+    stories = page.run("() => Page.samples.stories")
+    texts = [[shipped.tokenizer.end_of_text, *shipped.tokenizer.encode(s)][:40] for s in stories]
+    taps = [record(model, ids) for ids in texts]
+    window = changes.get("window", 40)
+    keys = [min(t + 1, window) for t in range(1, 40)]
+    for layer, (fire, look) in enumerate(
+        zip(ask(page, "neuronRoles", 40), ask(page, "headRoles", 40), strict=True)
+    ):
+        values = torch.cat([tap[f"blocks.{layer}.feed_forward.activations"] for tap in taps])
+        top = np.array(fire["values"]).reshape(-1, 10)[:, 0]
+        np.testing.assert_allclose(top, values.max(0).values.clamp(min=0), atol=1e-4)
+        assert look["equal"][0] == pytest.approx(np.mean([1 / n for n in keys]), abs=1e-6)
+        own = torch.stack([tap[f"blocks.{layer}.attention.weights"].diagonal(0, 1, 2)[:, 1:].mean(1)
+                           for tap in taps]).mean(0)  # fmt: skip
+        found = [head["shares"][0] for head in look["heads"]]
+        np.testing.assert_allclose(found, own, atol=1e-4)
+    assert page.all_problems() == []
+
+
+def test_a_context_too_short_is_said(open_page: Any, shipped: LoadedModel, tmp_path: Path) -> None:
+    sizes = {"d_model": 8, "n_heads": 1, "n_layers": 1, "d_ff": 8, "max_seq_len": 5}
+    model = DecoderOnlyTransformer(ModelConfig(shipped.tokenizer.vocab_size, **sizes)).eval()
+    page = open_page().load("#your_model")
+    show(page, model, shipped, tmp_path)
+    for slot in ("head-role", "neuron-role"):
+        page.page.locator(f'[data-slot="{slot}"]').scroll_into_view_if_needed()
+        page.page.wait_for_function(f"(slot) => /5 tokens is too short/.test(({READOUT})(slot))",
+                                    arg=slot)  # fmt: skip
+        assert not page.page.locator(f'[data-slot="{slot}"] table').is_visible()
+    assert page.all_problems() == []
+
+
+def test_typing_is_answered_while_a_figure_reads(open_page: Any) -> None:
+    """And what it reads does not begin anew."""
+    page = open_page().load("#heads")
+    page.page.locator('[data-slot="head-role"]').scroll_into_view_if_needed()
+    at = f"""() => Number(/^Measuring.* (\\d+) %/.exec(({READOUT})("head-role"))?.[1] ?? NaN)"""
+    page.page.wait_for_function(f"() => ({at})() >= 5")
+    before = page.run(at)
+    page.type_prompt("Belmo sang: tri la")
+    after = page.run(at)
+    assert before <= after < 100
+    assert "␣t" in page.page.inner_text('[data-slot="tokens"]')
+    answer(page, "head-role")
+    assert page.all_problems() == []
+
+
+def test_another_model_cancels_the_reading(
+    open_page: Any, shipped: LoadedModel, tmp_path: Path
+) -> None:
+    """Nothing of the old one is shown, and it is read no further."""
+    page = open_page().load("#heads")
+    page.run("""() => {
+      const roles = Page.tasks.headRoles;
+      window.pauses = [];
+      Page.tasks.headRoles = function* (host, question) {
+        const mine = window.pauses.push(0) - 1, work = roles(host, question);
+        for (;;) {
+          const { done, value } = work.next();
+          if (done) { window.pauses[mine] = "done"; return value; }
+          window.pauses[mine]++;
+          yield value;
+        }
+      };
+    }""")
+    page.page.locator('[data-slot="head-role"]').scroll_into_view_if_needed()
+    page.page.wait_for_function("() => window.pauses[0] > 2")
+    model = planted(shipped.tokenizer.vocab_size, 300)
+    show(page, model, shipped, tmp_path)
+    first = page.run("() => window.pauses[0]")
+    assert "toy grammar, whatever" in answer(page, "head-role")
+    assert page.run("() => window.pauses") == [first, "done"]
+
+
+def test_a_film_is_read_when_it_stands_still(open_page: Any) -> None:
+    page = open_page().load("#training")
+    page.page.locator('[data-slot="learned"]').get_by_role("button").first.click()
+    page.page.wait_for_function("() => Page.state.film")
+    page.page.wait_for_function("() => Page.state.name === 'a small training'")
+    end = answer(page, "head-role")
+    page.run("() => Page.state.showFrame(0)")
+    assert page.run(READOUT, "head-role").startswith("The training moves on")
+    assert not page.page.locator('[data-slot="head-role"] table').is_visible()
+    page.page.wait_for_timeout(300)
+    assert page.run(READOUT, "head-role").startswith("The training moves on")
+    page.run("() => Page.state.announce('rest')")
+    start = answer(page, "head-role")
+    assert start != end
+    assert "nothing coherent shows" in start
+    assert page.page.locator('[data-slot="head-role"] table').is_visible()
+    assert page.all_problems() == []
+
+
+def test_a_large_model_reads_when_it_is_asked_and_can_be_cancelled(
+    open_page: Any, shipped: LoadedModel, tmp_path: Path
+) -> None:
+    (marked,) = shipped.tokenizer.encode(MARKED)
+    model = planted(shipped.tokenizer.vocab_size, marked)
+    page = open_page().load("#your_model")
+    page.run("() => { Page.LARGE = 0; }")
+    path = tmp_path / "model.safetensors"
+    write_model_file(path, model.to(torch.float16), shipped.tokenizer, step=1)
+    assert "is loaded" in choose(page, path)
+    assert not page.run("() => Page.state.engine.isLocal")
+    box = page.page.locator('[data-slot="neuron-role"]')
+    box.scroll_into_view_if_needed()
+    waits = f"() => /^This model is large/.test(({READOUT})('neuron-role'))"
+    page.page.wait_for_function(waits)
+    assert not box.locator("table").is_visible()
+    read = box.get_by_role("button", name="Read stories with all neurons")
+    read.click()
+    page.page.wait_for_function(
+        f"() => /^Measuring: the model reads 32 stories/.test(({READOUT})('neuron-role'))"
+    )
+    box.get_by_role("button", name="Cancel").click()
+    page.page.wait_for_function(waits)
+    page.page.wait_for_timeout(1500)
+    assert page.run(READOUT, "neuron-role").startswith("This model is large")
+    read.click()
+    page.type_prompt("Belmo sang")  # does not cancel what is read
+    said = answer(page, "neuron-role")
+    assert "of the toy grammar, whatever" in said
+    assert "is at the token “␣named”, which the stories have 64 times" in pick(page, 5)
+    assert page.all_problems() == []

@@ -319,12 +319,3 @@ def test_it_turns_when_the_window_becomes_narrow(open_page: Any) -> None:
     page.page.wait_for_function(f"() => {{ const [w, h] = ({box})(); return h > 2 * w; }}")
     page.page.set_viewport_size({"width": 1280, "height": 800})
     page.page.wait_for_function(f"() => {{ const [w, h] = ({box})(); return w > 2 * h; }}")
-
-
-def test_without_javascript_it_is_a_list_of_links(open_page: Any) -> None:
-    page = open_page(java_script_enabled=False)
-    page.page.goto((Path(__file__).parents[2] / "index.html").as_uri())
-    links = page.page.locator("#flow a")
-    assert links.count() == 8
-    for link in links.all():
-        assert link.is_visible()

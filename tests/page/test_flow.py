@@ -8,7 +8,7 @@ import pytest
 import torch
 from browser_page import OpenPage
 from dropped_files import choose, small_tokenizer
-from test_film_page import GO, film, seek  # noqa: F401  (film is a fixture)
+from test_film_page import GO, SEEK, film  # noqa: F401  (film is a fixture)
 from variant_tools import model_of
 
 from transformer.runs.film import Film
@@ -39,6 +39,15 @@ TAPS = """() => {
   return { ids, pinned, logits: [...trace.logits(pinned)],
     taps: Object.fromEntries(names.map((name) => [name, tap(name)])) };
 }"""  # noqa: E501
+OUTSIDE = """() => {
+  const { left, right } = document.getElementById("flow").getBoundingClientRect();
+  return [...document.querySelectorAll("#flow *")].filter((node) => node.checkVisibility())
+    .filter((node) => { const box = node.getBoundingClientRect();
+      return box.width && (box.left < left - 1 || box.right > right + 1); })
+    .map((node) => node.outerHTML.slice(0, 80));
+}"""
+# Before the film rests, which draws everything.
+SEEN_AT_ONCE = f"(frame) => {{ ({SEEK})(frame); return ({READOUT})(); }}"
 DRAWN = """(before) => document.querySelector('#flow .readout').textContent !== before"""
 
 
@@ -249,82 +258,15 @@ def test_it_moves_with_a_film_also_after_it_was_out_of_sight(
     page.type_prompt("Once there was a fox")
     page.run(GO, "flow")
     before = page.run(READOUT)
-    seek(page, 1)
-    wait_for_another(page, before)
+    near = page.run(SEEN_AT_ONCE, 1)
+    assert near != before
     _, _, logits = taps_of(page)
     check_output(page, logits)
     page.run(GO, "your_model")
     before = page.run(READOUT)
-    seek(page, 3)
-    assert page.run(READOUT) == before
+    assert page.run(SEEN_AT_ONCE, 3) == before
     page.run(GO, "flow")
     wait_for_another(page, before)
     _, _, logits = taps_of(page)
     check_output(page, logits)
     assert page.all_problems() == []
-
-
-def test_a_press_anywhere_on_a_station_opens_its_step(open_page: Any) -> None:
-    page: OpenPage = open_page(reduced_motion="reduce").load()
-    steps = {
-        "tokens": "tokens", "vectors": "embeddings", "attention": "attention",
-        "feed-forward": "feed_forward", "blocks": "block", "next": "whole_model",
-    }  # fmt: skip
-    for station, step in steps.items():
-        page.page.click(f'[data-station="{station}"] .picture', force=True)
-        page.page.wait_for_function("(step) => location.hash === `#${step}`", arg=step)
-        at_top = """(step) => {
-          const { top } = document.getElementById(step).getBoundingClientRect();
-          return top > -5 && top < innerHeight / 2;
-        }"""
-        page.page.wait_for_function(at_top, arg=step)
-    for text, step in (("heads: Step 3", "heads"), ("writing on: Step 8", "generation")):
-        page.page.locator("#flow").get_by_role("link", name=text).press("Enter")
-        page.page.wait_for_function("(step) => location.hash === `#${step}`", arg=step)
-
-
-OUTSIDE = """() => {
-  const { left, right } = document.getElementById("flow").getBoundingClientRect();
-  return [...document.querySelectorAll("#flow *")].filter((node) => node.checkVisibility())
-    .filter((node) => { const box = node.getBoundingClientRect();
-      return box.width && (box.left < left - 1 || box.right > right + 1); })
-    .map((node) => node.outerHTML.slice(0, 80));
-}"""
-
-
-@pytest.mark.parametrize("width", [360, 768, 1280])
-def test_nothing_sticks_out(open_page: Any, width: int) -> None:
-    page: OpenPage = open_page(width=width).load()
-    fold = page.page.locator("#flow details")
-    assert page.page.is_visible("#flow summary") == (width == 360)
-    if width == 360:
-        assert fold.get_attribute("open") is None
-        page.page.locator("#flow summary").press("Enter")
-    page.page.wait_for_function("() => document.querySelectorAll('#flow .bus').length > 4")
-    assert page.run(OUTSIDE) == []
-    page.type_prompt("Unbreakablewordsthatgoonandon, " * 2)
-    check_output(page, taps_of(page)[2])
-    assert page.run(OUTSIDE) == []
-
-
-def test_it_turns_when_the_window_becomes_narrow(open_page: Any) -> None:
-    """Downwards instead of to the right, folded until it is opened."""
-    page: OpenPage = open_page().load()
-    box = "() => { const b = document.querySelector('#flow .plus').ownerSVGElement.getBBox(); return [b.width, b.height]; }"  # noqa: E501
-    width, height = page.run(box)
-    assert width > 2 * height
-    page.page.set_viewport_size({"width": 360, "height": 800})
-    page.page.wait_for_function("() => !document.querySelector('#flow details').open")
-    page.page.locator("#flow summary").click()
-    page.page.wait_for_function(f"() => {{ const [w, h] = ({box})(); return h > 2 * w; }}")
-    page.page.set_viewport_size({"width": 1280, "height": 800})
-    page.page.wait_for_function(f"() => {{ const [w, h] = ({box})(); return w > 2 * h; }}")
-
-
-def test_without_javascript_it_is_a_list_of_links(open_page: Any) -> None:
-    page = open_page(java_script_enabled=False)
-    page.page.goto((Path(__file__).parents[2] / "index.html").as_uri())
-    links = page.page.locator("#flow a")
-    assert links.count() == 8
-    for link in links.all():
-        assert link.is_visible()

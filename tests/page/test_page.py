@@ -15,7 +15,7 @@ SLOTS = "() => [...document.querySelectorAll('[data-slot]')]"
 FOLLOW_THE_PROMPT = {
     "tokens", "merges", "row", "neighbours", "positions", "order", "dot", "row-weights", "head",
     "mask", "curve", "neurons", "silenced", "shares", "without", "output", "lens", "hands",
-    "distance", "qk-scores", "qk-weights", "relu2", "back-propagation",
+    "distance", "qk-scores", "qk-weights", "relu2", "back-propagation", "flow",
 }  # fmt: skip
 SIXTEEN = "Belmo sang: tri la mi zum ta ki bom!"
 
@@ -141,5 +141,7 @@ def test_without_javascript_the_prose_is_complete(open_page) -> None:
     for caption in opened.page.locator("main figcaption").all():
         assert caption.is_visible()
     assert opened.page.locator("math").count() >= 8
+    for link in opened.page.locator("#flow a").all():
+        assert link.is_visible()
     assert opened.page.is_visible(".no-live")
     assert not opened.page.is_visible(".prompt-bar")

@@ -21,12 +21,12 @@
       if (figure.found) show(figure.found, figure.texts);
     }
 
-    /** Begins when the figure is near what is visible; what was found of another model is gone. */
+    /** Starts when the figure's step is near what is visible. */
     function begin() {
       figure.due = true;
       if (figure.watched) return;
       figure.watched = true;
-      Page.whenSeen(box, () => {
+      Page.whenSeen(box.closest("section"), () => {
         figure.watched = false;
         if (figure.due) start();
       });

@@ -19,7 +19,7 @@
   function show(box, state, { layer, head }, found, texts) {
     const { equal, heads } = found[layer], one = heads[head];
     Page.bars(box, { label: `Where the attention of block ${layer}, head ${head} goes; in brackets, where equal attention would`, hue: "attention", max: 1, wide: true,
-      items: SHORT.map((label, i) => ({ label, value: one.shares[i], text: `${percent(one.shares[i])} (${percent(equal[i])})` })) });
+      items: SHORT.map((label, i) => ({ label, value: one.shares[i], text: `${tenths(one.shares[i])} % (${tenths(equal[i])})` })) });
     Page.rolePlaces(box, state, texts, { label: `Largest weights of block ${layer}, head ${head}`, heads: ["weight", "key (filled) and query (framed)"],
       places: one.places.map(({ value, query, key }) => ({ cells: [percent(value)], marks: new Map([[key, "key"], [query, "query"]]),
         spans: [[key - 2, key + 1], [query - 3, query + 1]] })) });
@@ -27,6 +27,8 @@
     Page.readout(box, `Block ${layer}, head ${head}, ${Page.roleSpan(state, texts, positions)} (a story's first token has no choice and is left out): `
       + `${verdict(overall(state, one, equal), amongRows(tokens, one.places))} In brackets: what equal attention would give.`);
   }
+
+  const tenths = (share) => (100 * share).toFixed(1);
 
   /** At least half way from equal attention to all of it. */
   const stands = (share, equal) => share >= (1 + equal) / 2;

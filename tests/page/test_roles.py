@@ -8,20 +8,14 @@ import numpy as np
 import pytest
 import torch
 from browser_page import OpenPage
-from dropped_files import choose
 from playwright.sync_api import Browser
+from role_tools import READOUT, answer, ask, show, shown
 from taps import record
 
 from transformer.config import ModelConfig, Variant
 from transformer.ladder import build_model
-from transformer.model import DecoderOnlyTransformer
-from transformer.runs.model_file import LoadedModel, write_model_file
+from transformer.runs.model_file import LoadedModel
 
-READOUT = "(slot) => document.querySelector(`[data-slot='${slot}'] .readout`).textContent"
-ANSWERED = f"(slot) => /^(Block|Neuron) /.test(({READOUT})(slot))"
-TEXTS = """Page.samples.stories.map((story) =>
-  [Page.state.tokenizer.startOfText, ...Page.state.tokenizer.encode(story)].slice(0, LENGTH))"""
-MARKED = " named"
 DECIMALS = 2e-4  # page and PyTorch differ in the order of additions
 
 
@@ -45,16 +39,6 @@ def taps(stories: list[list[int]], shipped: LoadedModel) -> list[dict[str, torch
     return [record(shipped.model, ids) for ids in stories]
 
 
-def ask(page: OpenPage, task: str, length: int = 144) -> Any:
-    texts = TEXTS.replace("LENGTH", str(length))
-    script = f"""() => {{
-      const found = Page.finish(Page.{task}(Page.state.model, {texts}));
-      const plain = (_, value) => (ArrayBuffer.isView(value) ? [...value] : value);
-      return JSON.parse(JSON.stringify(found, plain));
-    }}"""
-    return page.run(script)
-
-
 @pytest.fixture(scope="module")
 def neurons(page: OpenPage) -> Any:
     return ask(page, "neuronRoles")
@@ -63,22 +47,6 @@ def neurons(page: OpenPage) -> Any:
 @pytest.fixture(scope="module")
 def heads(page: OpenPage) -> Any:
     return ask(page, "headRoles")
-
-
-def answer(page: OpenPage, slot: str) -> str:
-    """What the figure says once it has read its stories."""
-    page.page.locator(f'[data-slot="{slot}"]').scroll_into_view_if_needed()
-    page.page.wait_for_function(ANSWERED, arg=slot)
-    return str(page.run(READOUT, slot))
-
-
-def shown(page: OpenPage, slot: str) -> list[tuple[str, ...]]:
-    """The rows of a figure's table: the number, then what is marked."""
-    rows = page.page.locator(f'[data-slot="{slot}"] tbody tr').all()
-    return [
-        (row.locator("td").first.inner_text(), *row.locator("mark").all_inner_texts())
-        for row in rows
-    ]
 
 
 def strongest(values: np.ndarray, pairs: np.ndarray) -> np.ndarray:
@@ -231,99 +199,6 @@ def test_another_neuron_has_another_answer_at_once(
     assert 0 < int(said[0].split("In this block ")[1].split()[0]) <= counts[0] < 512
 
 
-def planted(vocab_size: int, marked: int) -> DecoderOnlyTransformer:
-    """Block 0: its head looks at the token before, its neuron 5 fires on one token. Block 1: its
-    head looks at everything equally."""
-    sizes = {"d_model": 32, "n_heads": 1, "n_layers": 2, "d_ff": 16, "max_seq_len": 144}
-    torch.manual_seed(3)
-    model = DecoderOnlyTransformer(ModelConfig(vocab_size, dropout=0.0, **sizes))
-    frequency = 10000.0 ** (-torch.arange(0, 32, 2) / 32)
-    back = torch.zeros(32, 32)  # the positional encoding of t -> that of t - 1
-    for i, f in enumerate(frequency):
-        a, b = 2 * i, 2 * i + 1
-        back[a, a] = back[b, b] = f.cos()
-        back[a, b], back[b, a] = -f.sin(), f.sin()
-    direction = torch.randn(32)
-    direction = (direction - direction.mean()) / direction.std()
-    first, second = model.blocks
-    with torch.no_grad():
-        model.token_embedding.weight *= 0.01
-        model.token_embedding.weight[marked] = 10 * direction
-        first.attention.qkv_projection.weight[:32] = 12 * back
-        first.attention.qkv_projection.weight[32:64] = torch.eye(32)
-        first.attention.output_projection.weight.zero_()
-        first.feed_forward.expand.weight[5] = direction
-        first.feed_forward.expand.bias[5] = -25.0
-        second.attention.qkv_projection.weight[:32] = 0
-        second.attention.qkv_projection.bias[:32] = 0
-    return model.eval()
-
-
-def show(page: OpenPage, model: Any, shipped: LoadedModel, folder: Path) -> None:
-    path = folder / "model.safetensors"
-    write_model_file(path, model, shipped.tokenizer, step=1)
-    assert "is loaded" in choose(page, path)
-
-
-def pick(page: OpenPage, neuron: int) -> str:
-    answer(page, "neuron-role")
-    cell = page.page.locator('[data-slot="neurons"] .heat-frame')
-    cell.focus()
-    for _ in range(20):
-        cell.press("ArrowLeft")
-    for _ in range(neuron):
-        cell.press("ArrowRight")
-    cell.press("Enter")
-    return answer(page, "neuron-role")
-
-
-def test_a_planted_job_is_named_and_where_there_is_none_the_page_says_so(
-    open_page: Any, shipped: LoadedModel, tmp_path: Path
-) -> None:
-    (marked,) = shipped.tokenizer.encode(MARKED)
-    page = open_page().load("#your_model")
-    show(page, planted(shipped.tokenizer.vocab_size, marked), shipped, tmp_path)
-    said = answer(page, "head-role")
-    share = float(said.split("left out): ")[1].split("Over all positions, ")[-1].split(" %")[0])
-    assert share > 75
-    assert "% of its attention goes to the token before (3." in said
-    assert "of the toy grammar, whatever this model was trained on" in said
-    page.page.get_by_role("button", name="Block 1, head 0", exact=True).click()
-    said = answer(page, "head-role")
-    assert "nothing coherent shows." in said
-    assert "that is usual" in said
-    bars = page.page.locator('[data-slot="head-role"] .bar-value').all_inner_texts()
-    for bar in bars:  # equal attention is what it has
-        real, even = (float(one) for one in bar.replace("%", "").replace(")", "").split("("))
-        assert real == pytest.approx(even, abs=0.05)
-    said = pick(page, 5)
-    assert "100 % is at the token “␣named”, which the stories have 64 times." in said
-    assert "Nothing coherent" not in said
-    assert {row[1] for row in shown(page, "neuron-role")} == {"␣named"}
-    said = pick(page, 9)
-    assert said.startswith("Neuron 9 of block 0")
-    assert "Nothing coherent shows" in said
-    assert "that is usual" in said
-    assert page.all_problems() == []
-
-
-def test_an_untrained_model_has_no_jobs(
-    open_page: Any, shipped: LoadedModel, tmp_path: Path
-) -> None:
-    """Its weights are the largest where there are few keys: that is no look at anything."""
-    torch.manual_seed(0)
-    sizes = {"d_model": 32, "n_heads": 2, "n_layers": 2, "d_ff": 64, "max_seq_len": 144}
-    model = DecoderOnlyTransformer(ModelConfig(shipped.tokenizer.vocab_size, **sizes)).eval()
-    page = open_page().load("#your_model")
-    show(page, model, shipped, tmp_path)
-    for layer in range(2):
-        for head in range(2):
-            page.page.get_by_role("button", name=f"Block {layer}, head {head}", exact=True).click()
-            assert "nothing coherent shows." in answer(page, "head-role")
-    assert "Nothing coherent shows" in answer(page, "neuron-role")
-    assert "In this block 0 of 64 neurons" in answer(page, "neuron-role")
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -363,111 +238,4 @@ def test_every_variant_is_read(
                            for tap in taps]).mean(0)  # fmt: skip
         found = [head["shares"][0] for head in look["heads"]]
         np.testing.assert_allclose(found, own, atol=1e-4)
-    assert page.all_problems() == []
-
-
-def test_a_context_too_short_is_said(open_page: Any, shipped: LoadedModel, tmp_path: Path) -> None:
-    sizes = {"d_model": 8, "n_heads": 1, "n_layers": 1, "d_ff": 8, "max_seq_len": 5}
-    model = DecoderOnlyTransformer(ModelConfig(shipped.tokenizer.vocab_size, **sizes)).eval()
-    page = open_page().load("#your_model")
-    show(page, model, shipped, tmp_path)
-    for slot in ("head-role", "neuron-role"):
-        page.page.locator(f'[data-slot="{slot}"]').scroll_into_view_if_needed()
-        page.page.wait_for_function(f"(slot) => /5 tokens is too short/.test(({READOUT})(slot))",
-                                    arg=slot)  # fmt: skip
-        assert not page.page.locator(f'[data-slot="{slot}"] table').is_visible()
-    assert page.all_problems() == []
-
-
-def test_typing_is_answered_while_a_figure_reads(open_page: Any) -> None:
-    """And what it reads does not begin anew."""
-    page = open_page().load("#heads")
-    page.page.locator('[data-slot="head-role"]').scroll_into_view_if_needed()
-    at = f"""() => Number(/^Measuring.* (\\d+) %/.exec(({READOUT})("head-role"))?.[1] ?? NaN)"""
-    page.page.wait_for_function(f"() => ({at})() >= 5")
-    before = page.run(at)
-    page.type_prompt("Belmo sang: tri la")
-    after = page.run(at)
-    assert before <= after < 100
-    assert "␣t" in page.page.inner_text('[data-slot="tokens"]')
-    answer(page, "head-role")
-    assert page.all_problems() == []
-
-
-def test_another_model_cancels_the_reading(
-    open_page: Any, shipped: LoadedModel, tmp_path: Path
-) -> None:
-    """Nothing of the old one is shown, and it is read no further."""
-    page = open_page().load("#heads")
-    page.run("""() => {
-      const roles = Page.tasks.headRoles;
-      window.pauses = [];
-      Page.tasks.headRoles = function* (host, question) {
-        const mine = window.pauses.push(0) - 1, work = roles(host, question);
-        for (;;) {
-          const { done, value } = work.next();
-          if (done) { window.pauses[mine] = "done"; return value; }
-          window.pauses[mine]++;
-          yield value;
-        }
-      };
-    }""")
-    page.page.locator('[data-slot="head-role"]').scroll_into_view_if_needed()
-    page.page.wait_for_function("() => window.pauses[0] > 2")
-    model = planted(shipped.tokenizer.vocab_size, 300)
-    show(page, model, shipped, tmp_path)
-    first = page.run("() => window.pauses[0]")
-    assert "toy grammar, whatever" in answer(page, "head-role")
-    assert page.run("() => window.pauses") == [first, "done"]
-
-
-def test_a_film_is_read_when_it_stands_still(open_page: Any) -> None:
-    page = open_page().load("#training")
-    page.page.locator('[data-slot="learned"]').get_by_role("button").first.click()
-    page.page.wait_for_function("() => Page.state.film")
-    page.page.wait_for_function("() => Page.state.name === 'a small training'")
-    end = answer(page, "head-role")
-    page.run("() => Page.state.showFrame(0)")
-    assert page.run(READOUT, "head-role").startswith("The training moves on")
-    assert not page.page.locator('[data-slot="head-role"] table').is_visible()
-    page.page.wait_for_timeout(300)
-    assert page.run(READOUT, "head-role").startswith("The training moves on")
-    page.run("() => Page.state.announce('rest')")
-    start = answer(page, "head-role")
-    assert start != end
-    assert "nothing coherent shows" in start
-    assert page.page.locator('[data-slot="head-role"] table').is_visible()
-    assert page.all_problems() == []
-
-
-def test_a_large_model_reads_when_it_is_asked_and_can_be_cancelled(
-    open_page: Any, shipped: LoadedModel, tmp_path: Path
-) -> None:
-    (marked,) = shipped.tokenizer.encode(MARKED)
-    model = planted(shipped.tokenizer.vocab_size, marked)
-    page = open_page().load("#your_model")
-    page.run("() => { Page.LARGE = 0; }")
-    path = tmp_path / "model.safetensors"
-    write_model_file(path, model.to(torch.float16), shipped.tokenizer, step=1)
-    assert "is loaded" in choose(page, path)
-    assert not page.run("() => Page.state.engine.isLocal")
-    box = page.page.locator('[data-slot="neuron-role"]')
-    box.scroll_into_view_if_needed()
-    waits = f"() => /^This model is large/.test(({READOUT})('neuron-role'))"
-    page.page.wait_for_function(waits)
-    assert not box.locator("table").is_visible()
-    read = box.get_by_role("button", name="Read stories with all neurons")
-    read.click()
-    page.page.wait_for_function(
-        f"() => /^Measuring: the model reads 32 stories/.test(({READOUT})('neuron-role'))"
-    )
-    box.get_by_role("button", name="Cancel").click()
-    page.page.wait_for_function(waits)
-    page.page.wait_for_timeout(1500)
-    assert page.run(READOUT, "neuron-role").startswith("This model is large")
-    read.click()
-    page.type_prompt("Belmo sang")  # does not cancel what is read
-    said = answer(page, "neuron-role")
-    assert "of the toy grammar, whatever" in said
-    assert "is at the token “␣named”, which the stories have 64 times" in pick(page, 5)
     assert page.all_problems() == []

@@ -69,7 +69,7 @@
 
   /** "over 3,689 positions of 32 stories" */
   function roleSpan(state, texts, positions) {
-    const others = state.name === Page.modelData.name ? "" : " (of the toy grammar, whatever this model was trained on)";
+    const others = state.name === Page.modelData.name ? "" : " of the toy grammar, whatever this model was trained on";
     return `over ${positions.toLocaleString("en-US")} positions of ${count(texts, "story", "stories")}${others}`;
   }
 

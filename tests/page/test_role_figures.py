@@ -126,6 +126,11 @@ def test_a_film_is_read_when_it_stands_still(open_page: Any) -> None:
     assert not page.page.locator('[data-slot="head-role"] table').is_visible()
     page.page.wait_for_timeout(300)
     assert page.run(READOUT, "head-role").startswith("The training moves on")
+    page.run("() => { Page.state.announce('rest'); }")
+    page.page.wait_for_function(f"() => /^Measuring: /.test(({READOUT})('head-role'))")
+    page.run("() => Page.state.showFrame(0)")  # it moves again: what was begun is not gone on with
+    page.page.wait_for_timeout(2500)
+    assert page.run(READOUT, "head-role").startswith("The training moves on")
     page.run("() => Page.state.announce('rest')")
     start = answer(page, "head-role")
     assert start != end

@@ -66,7 +66,7 @@ class OpenPage:
     def settle(self) -> None:
         """Tour, then wait until every figure has something to show."""
         self.tour()
-        self.page.wait_for_function(FILLED, timeout=120_000)
+        self.page.wait_for_function(FILLED)
 
     def all_problems(self) -> list[str]:
         return self.problems + self.run("() => window.violations")

@@ -25,7 +25,7 @@ def choose(page: OpenPage, path: Path) -> str:
     before = page.run(RENDERED)
     page.page.set_input_files('#your_model input[type="file"]', path)
     page.page.wait_for_function(
-        f"() => /loaded/.test(document.querySelector('{STATUS}').textContent)", timeout=120_000
+        f"() => /loaded/.test(document.querySelector('{STATUS}').textContent)"
     )
     message = page.page.inner_text(STATUS)
     if "is loaded" in message:

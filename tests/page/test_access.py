@@ -22,6 +22,7 @@ MEET = """() => {
 }"""
 
 
+@pytest.mark.slow
 def test_every_control_is_reached_by_the_keyboard_and_shows_it(open_page) -> None:
     opened = open_page().load()
     opened.tour()

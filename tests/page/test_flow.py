@@ -180,6 +180,7 @@ def test_it_follows_the_prompt_and_the_pinned_token(open_page: Any) -> None:
     assert page.run(pinned) == page.run("() => Page.state.shown()[1]")
 
 
+@pytest.mark.slow
 def test_a_long_prompt_is_cut_around_the_pinned_token(open_page: Any) -> None:
     page: OpenPage = open_page().load()
     page.type_prompt("Once there was a fox. " * 8)
@@ -198,8 +199,18 @@ def test_a_long_prompt_is_cut_around_the_pinned_token(open_page: Any) -> None:
         assert "drawn for 32 of the tokens" in page.run(READOUT)
 
 
-@pytest.mark.parametrize("where", ["page", "worker"])
-@pytest.mark.parametrize("variant", ["rms", "rotary", "all, and the sides"])
+@pytest.mark.parametrize(
+    ("variant", "where"),
+    [
+        ("all, and the sides", "page"),
+        ("all, and the sides", "worker"),
+        *(
+            pytest.param(variant, where, marks=pytest.mark.slow)
+            for variant in ("rms", "rotary")
+            for where in ("page", "worker")
+        ),
+    ],
+)
 def test_another_model(open_page: Any, tmp_path: Path, variant: str, where: str) -> None:
     """Without biases, without rows for positions, with mixtures; and in a worker."""
     tokenizer = small_tokenizer()
@@ -220,6 +231,7 @@ def test_another_model(open_page: Any, tmp_path: Path, variant: str, where: str)
     assert page.all_problems() == []
 
 
+@pytest.mark.slow
 def test_many_blocks_stay_compact(open_page: Any, tmp_path: Path) -> None:
     """The first ones and the last; the stream goes on as it is where it was left out."""
     tokenizer = small_tokenizer()

@@ -145,6 +145,7 @@ def test_a_sweep_never_blocks_long_and_can_be_cancelled(shared_page: OpenPage) -
     assert calls == 2
 
 
+@pytest.mark.slow
 def test_the_figures_follow_the_reader(open_page: Any) -> None:
     page = open_page().load("#inside")
     ablation = page.page.locator('#inside [data-slot="ablation"]')
@@ -171,6 +172,7 @@ def test_the_figures_follow_the_reader(open_page: Any) -> None:
 CIRCUIT = '#inside [data-slot="circuit"]'
 
 
+@pytest.mark.slow
 def test_the_circuit_of_the_shipped_model_is_pythons(open_page: Any, shipped: LoadedModel) -> None:
     """The figure names the head that Python names, with the same numbers."""
     page = open_page().load("#inside")

@@ -183,7 +183,15 @@ def test_neurons_are_counted_as_pytorch_counts_them(page: OpenPage, shipped: Loa
 PROMPTS = ["", "x", "Two la tu frogs sang: tri la mi zum.", "word " * 300]
 
 
-@pytest.mark.parametrize("name", [None, "all", "swiglu", "window", "head size", "multi-query"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        None,
+        "all",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("swiglu", "window", "head size")),
+        pytest.param("multi-query", marks=pytest.mark.slow),
+    ],
+)
 def test_every_figure_follows_the_prompt_with_every_kind_of_model(
     page: OpenPage, name: str | None, tmp_path: Path
 ) -> None:
@@ -220,6 +228,7 @@ def test_an_odd_head_size_and_a_wide_matrix_are_told_in_words(
     back_to_shipped(page)
 
 
+@pytest.mark.slow
 def test_a_model_in_a_worker_shows_the_same(open_page: Any, tmp_path: Path) -> None:
     """What is cheap is asked at once, the gradient when its button is pressed."""
     model, said = variant("all").to(torch.float16), {"": ""}

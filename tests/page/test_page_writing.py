@@ -93,6 +93,7 @@ def write(page: OpenPage, count: int) -> str:
     return written(page)
 
 
+@pytest.mark.slow
 def test_the_figures_write_the_same_text_again_and_show_the_bug(open_page: Any) -> None:
     page = open_page().load("#generation")
     first = write(page, 40)

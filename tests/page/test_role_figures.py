@@ -43,6 +43,7 @@ def test_a_planted_job_is_named_and_where_there_is_none_the_page_says_so(
     assert page.all_problems() == []
 
 
+@pytest.mark.slow
 def test_an_untrained_model_has_no_jobs(
     open_page: Any, shipped: LoadedModel, tmp_path: Path
 ) -> None:
@@ -88,6 +89,7 @@ def test_typing_is_answered_while_a_figure_reads(open_page: Any) -> None:
     assert page.all_problems() == []
 
 
+@pytest.mark.slow
 def test_another_model_cancels_the_reading(
     open_page: Any, shipped: LoadedModel, tmp_path: Path
 ) -> None:
@@ -139,6 +141,7 @@ def test_a_film_is_read_when_it_stands_still(open_page: Any) -> None:
     assert page.all_problems() == []
 
 
+@pytest.mark.slow
 def test_a_large_model_reads_when_it_is_asked_and_can_be_cancelled(
     open_page: Any, shipped: LoadedModel, tmp_path: Path
 ) -> None:

@@ -199,6 +199,7 @@ def test_another_neuron_has_another_answer_at_once(
     assert 0 < int(said[0].split("In this block ")[1].split()[0]) <= counts[0] < 512
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

@@ -99,7 +99,14 @@ def test_the_error_that_comes_back_is_autograds(page: OpenPage, shipped: LoadedM
 
 
 @pytest.mark.parametrize(
-    "name", ["rms", "plain norms", "numbers", "swiglu", "untied", "softcap", "all"]
+    "name",
+    [
+        "all",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("rms", "plain norms", "numbers", "swiglu", "untied", "softcap")
+        ),
+    ],
 )
 def test_and_of_every_kind_of_top(open_page: Any, tmp_path: Path, name: str) -> None:
     page = open_page().load()

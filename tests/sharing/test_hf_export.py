@@ -112,6 +112,7 @@ def greedy(loaded: LoadedModel) -> tuple[str, list[int]]:
     return tokenizer.decode([i for i in ids if i not in specials]), ids
 
 
+@pytest.mark.slow
 def test_a_pipeline_in_another_process_writes_the_same_text(tmp_path: Path) -> None:
     """Of our own models in each family's form, and of imported ones that leave again."""
     expected, folders = [], []

@@ -74,6 +74,7 @@ def test_a_context_too_short_is_said(open_page: Any, shipped: LoadedModel, tmp_p
     assert page.all_problems() == []
 
 
+@pytest.mark.slow
 def test_typing_is_answered_while_a_figure_reads(open_page: Any) -> None:
     """And what it reads does not begin anew."""
     page = open_page().load("#heads")
@@ -117,6 +118,7 @@ def test_another_model_cancels_the_reading(
     assert page.run("() => window.pauses") == [first, "done"]
 
 
+@pytest.mark.slow
 def test_a_film_is_read_when_it_stands_still(open_page: Any) -> None:
     page = open_page().load("#training")
     page.page.locator('[data-slot="learned"]').get_by_role("button").first.click()

@@ -194,6 +194,7 @@ def test_logits_are_pytorchs_with_matrices_in_half_precision(
     torch.testing.assert_close(torch.tensor(logits), expected, atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_refused_and_the_old_model_stays(
     open_page: Any, shipped: LoadedModel, tmp_path: Path
 ) -> None:

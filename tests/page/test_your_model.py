@@ -187,6 +187,7 @@ def good_file(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any],
     return parts(path)
 
 
+@pytest.mark.slow
 def test_malformed_files_are_refused_in_words_and_the_old_model_stays(
     open_page: Any, tmp_path: Path, good_file: tuple[dict[str, Any], bytes]
 ) -> None:

@@ -44,9 +44,9 @@ def shown(page: OpenPage, slot: str) -> list[tuple[str, ...]]:
     ]
 
 
-def planted(vocab_size: int, marked: int) -> DecoderOnlyTransformer:
-    """Block 0: its head looks at the token before, its neuron 5 fires on one token. Block 1: its
-    head looks at everything equally."""
+def planted(vocab_size: int, marked: int, look: float = 12) -> DecoderOnlyTransformer:
+    """Block 0: its head looks at the token before (as much as `look` says), its neuron 5 fires on
+    one token. Block 1: its head looks at everything equally."""
     sizes = {"d_model": 32, "n_heads": 1, "n_layers": 2, "d_ff": 16, "max_seq_len": 144}
     torch.manual_seed(3)
     model = DecoderOnlyTransformer(ModelConfig(vocab_size, dropout=0.0, **sizes))
@@ -62,7 +62,7 @@ def planted(vocab_size: int, marked: int) -> DecoderOnlyTransformer:
     with torch.no_grad():
         model.token_embedding.weight *= 0.01
         model.token_embedding.weight[marked] = 10 * direction
-        first.attention.qkv_projection.weight[:32] = 12 * back
+        first.attention.qkv_projection.weight[:32] = look * back
         first.attention.qkv_projection.weight[32:64] = torch.eye(32)
         first.attention.output_projection.weight.zero_()
         first.feed_forward.expand.weight[5] = direction

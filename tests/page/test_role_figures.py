@@ -43,6 +43,23 @@ def test_a_planted_job_is_named_and_where_there_is_none_the_page_says_so(
     assert page.all_problems() == []
 
 
+def test_a_weak_look_and_a_rare_token_are_not_named(
+    open_page: Any, shipped: LoadedModel, tmp_path: Path
+) -> None:
+    """All rows agree, but with less than half of the attention; the token is there three times."""
+    (marked,) = shipped.tokenizer.encode(" purple")
+    page = open_page().load("#your_model")
+    show(page, planted(shipped.tokenizer.vocab_size, marked, look=1), shipped, tmp_path)
+    assert "nothing coherent shows." in answer(page, "head-role")
+    weights = [float(row[0].removesuffix(" %")) for row in shown(page, "head-role")]
+    assert len(weights) == 10
+    assert 40 < min(weights) <= max(weights) < 50
+    said = pick(page, 5)
+    assert "Nothing coherent shows: of all that it fires, at most 100 % is at the token" in said
+    assert "“␣purple”, which the stories have 3 times." in said
+    assert page.all_problems() == []
+
+
 @pytest.mark.slow
 def test_an_untrained_model_has_no_jobs(
     open_page: Any, shipped: LoadedModel, tmp_path: Path

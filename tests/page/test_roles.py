@@ -1,6 +1,7 @@
 """What a head or a neuron is for: what the page finds in its stories is what PyTorch finds."""
 
 from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -146,12 +147,20 @@ def test_where_the_attention_of_every_head_goes_is_pytorchs(
                 assert place["value"] == pytest.approx(float(here[0]), abs=DECIMALS)
 
 
+def rest_of_story(stories: list[list[int]], shown: list[str], position: int) -> str:
+    """What a row has behind its last mark: a token, … where more follows, nothing at the end."""
+    end = next(end for end in accumulate(map(len, stories)) if end > position)
+    return "".join(shown[position + 1 : min(position + 2, end)]) + "…" * (position + 2 < end)
+
+
 def test_the_figure_of_a_head_shows_what_was_found(
     page: OpenPage, heads: Any, stories: list[list[int]], shipped: LoadedModel
 ) -> None:
     said, rows = [], []
     flat = [shipped.tokenizer.decode([token]).replace(" ", "␣") for ids in stories for token in ids]
-    for layer, head in ((0, 0), (1, 0)):
+    texts = page.page.locator('[data-slot="head-role"] tbody td:last-child')
+    ends = []
+    for layer, head in ((0, 0), (1, 0), (2, 0)):
         page.page.get_by_role("button", name=f"Block {layer}, head {head}", exact=True).click()
         said.append(answer(page, "head-role"))
         rows.append(shown(page, "head-role"))
@@ -159,6 +168,11 @@ def test_the_figure_of_a_head_shows_what_was_found(
         for row, place in zip(rows[-1], heads[layer]["heads"][head]["places"], strict=True):
             assert float(row[0].removesuffix(" %")) == pytest.approx(100 * place["value"], abs=0.1)
             assert row[1:] == (flat[place["key"]], flat[place["query"]])
+        for text, place in zip(
+            texts.all_inner_texts(), heads[layer]["heads"][head]["places"], strict=True
+        ):
+            ends.append(rest_of_story(stories, flat, place["query"]))
+            assert text.endswith(flat[place["query"]] + ends[-1])
         bars = page.page.locator('[data-slot="head-role"] .bar-value').all_inner_texts()
         assert len(bars) == 6
         shares = heads[layer]["heads"][head]["shares"]
@@ -167,6 +181,10 @@ def test_the_figure_of_a_head_shows_what_was_found(
         )
     assert rows[0] != rows[1]
     assert "in 10 of the 10 rows the key is the token after an earlier copy (induction)" in said[1]
+    relations = [place["relation"] for place in heads[2]["heads"][0]["places"]]
+    assert relations.count(2) == 7  # one too few: nothing that rows have in common is said
+    assert "of the 10 rows" not in said[2]
+    assert "" in ends  # one row is at the end of its story
     assert "the toy grammar" not in said[0]  # that is for models from elsewhere
 
 

@@ -21,23 +21,44 @@ Page.shared((Page) => {
 
   /** Columns o … o + 3 of the product; their weights begin at weight[start]. */
   function fourOutputs(x, rows, weight, start, bias, inputs, outputs, o, out) {
-    const w0 = start, w1 = w0 + inputs, w2 = w1 + inputs, w3 = w2 + inputs;
-    for (let row = 0; row < rows; row++) {
-      const from = row * inputs;
-      let a = 0, b = 0, c = 0, d = 0; // four sums at once keep the processor busy
-      for (let i = 0; i < inputs; i++) {
-        const value = x[from + i];
-        a += value * weight[w0 + i];
-        b += value * weight[w1 + i];
-        c += value * weight[w2 + i];
-        d += value * weight[w3 + i];
-      }
-      const to = row * outputs + o;
-      out[to] = a + (bias ? bias[o] : 0);
-      out[to + 1] = b + (bias ? bias[o + 1] : 0);
-      out[to + 2] = c + (bias ? bias[o + 2] : 0);
-      out[to + 3] = d + (bias ? bias[o + 3] : 0);
+    const pairs = rows - (rows % 2);
+    for (let row = 0; row < pairs; row += 2) twoRows(x, row, weight, start, bias, inputs, outputs, o, out);
+    if (pairs < rows) oneRow(x, pairs, weight, start, bias, inputs, outputs, o, out);
+  }
+
+  /** Eight sums use each number that was read more than once. */
+  function twoRows(x, row, weight, w0, bias, inputs, outputs, o, out) {
+    const from = row * inputs, next = from + inputs, w1 = w0 + inputs, w2 = w1 + inputs, w3 = w2 + inputs;
+    let a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0;
+    for (let i = 0; i < inputs; i++) {
+      const value = x[from + i], other = x[next + i];
+      const p = weight[w0 + i], q = weight[w1 + i], r = weight[w2 + i], s = weight[w3 + i];
+      a += value * p; b += value * q; c += value * r; d += value * s;
+      e += other * p; f += other * q; g += other * r; h += other * s;
     }
+    store(out, row * outputs + o, a, b, c, d, bias, o);
+    store(out, (row + 1) * outputs + o, e, f, g, h, bias, o);
+  }
+
+  /** Four sums at once keep the processor busy. */
+  function oneRow(x, row, weight, w0, bias, inputs, outputs, o, out) {
+    const from = row * inputs, w1 = w0 + inputs, w2 = w1 + inputs, w3 = w2 + inputs;
+    let a = 0, b = 0, c = 0, d = 0;
+    for (let i = 0; i < inputs; i++) {
+      const value = x[from + i];
+      a += value * weight[w0 + i];
+      b += value * weight[w1 + i];
+      c += value * weight[w2 + i];
+      d += value * weight[w3 + i];
+    }
+    store(out, row * outputs + o, a, b, c, d, bias, o);
+  }
+
+  function store(out, to, a, b, c, d, bias, o) {
+    out[to] = a + (bias ? bias[o] : 0);
+    out[to + 1] = b + (bias ? bias[o + 1] : 0);
+    out[to + 2] = c + (bias ? bias[o + 2] : 0);
+    out[to + 3] = d + (bias ? bias[o + 3] : 0);
   }
 
   /** Σ a[aStart + i] · b[bStart + i] over `length` terms. */

@@ -1,6 +1,6 @@
-// What is a neuron for, what is a head for? Many stories pass through the model, and each neuron or
-// head is watched at all of their positions. One pass serves all neurons, another all heads; what is
-// kept is about 100 bytes for each neuron and 200 for each head.
+// What is a neuron for, what is a head for? Many stories pass through the model, and each neuron and
+// head is watched at all of their positions. One pass serves them all; what is kept is about 100
+// bytes for each neuron and 200 for each head.
 "use strict";
 Page.shared((Page) => {
   const PLACES = 10; // strongest ones that are kept of each
@@ -34,43 +34,55 @@ Page.shared((Page) => {
     return { tokens, kinds: [column(-1), column(0), column(1)] };
   }
 
-  /** All texts pass a block before any passes the next, so that what one block computed is all that
-   *  is held. watch(layer, of each text the tap `blocks.{layer}.{name}`): a generator, too. */
-  function* blockByBlock(model, texts, name, watch) {
-    const { n_layers: L } = model.config;
-    let seen = null;
-    const tap = (full, values) => { if (full.endsWith(name)) seen = values; };
-    const passes = texts.map((ids) => model.steps(ids, { tap, logits: "none" }));
-    for (let layer = 0; layer < L; layer++) {
-      const taps = [];
-      for (const pass of passes) {
-        yield { share: (layer + taps.length / passes.length) / L };
-        pass.next();
-        taps.push(seen);
-      }
-      yield* watch(layer, taps);
+  /** What readStories was asked before, or is reading now: two who ask at the same time share the
+   *  work, and it goes on while one of them still waits. */
+  function* readStories({ model, memory }, texts) {
+    const key = JSON.stringify(texts);
+    if (memory.stories?.key !== key) memory.stories = { key, work: roles(model, texts), found: null };
+    for (const reading = memory.stories; ;) {
+      if (reading.found) return reading.found;
+      const { done, value } = reading.work.next();
+      if (done) reading.found = value;
+      else yield value;
     }
   }
 
-  /** For each block, of all its neurons: the strongest places (positions in the joined texts; -1:
-   *  fewer fire), each pair of a token and the one before it once; the share of positions where it
-   *  fires; and of all that it fires the largest share that falls on one token, or on places before
-   *  or after one: that token and its share. To fire is to have an activation above 0. */
-  function* neuronRoles(model, texts) {
-    const { d_ff: F } = model.config, text = joinTexts(texts), P = text.kinds[0].length, blocks = [];
-    const activations = new Float32Array(P);
-    yield* blockByBlock(model, texts, ".feed_forward.activations", function* (layer, taps) {
-      const found = { values: new Float32Array(F * PLACES), places: new Int32Array(F * PLACES).fill(-1),
-        firing: new Float32Array(F), tokens: new Int32Array(3 * F), shares: new Float32Array(3 * F) };
-      for (let n = 0; n < F; n++) {
-        let p = 0;
-        for (const tap of taps) for (let i = n; i < tap.length; i += F) activations[p++] = tap[i];
-        watchNeuron(activations, text, found, n);
-        if (n % 32 === 31) yield;
+  /** {neurons, heads}, for each block. All texts pass a block before any passes the next, so that
+   *  what one block computed is all that is held. */
+  function* roles(model, texts) {
+    const { n_layers: L } = model.config, text = { texts, relations: texts.map(relationsOf), ...joinTexts(texts) };
+    const neurons = [], heads = [], seen = {};
+    const tap = (name, values) => { seen[name.split(".").at(-1)] = values; };
+    const passes = texts.map((ids) => model.steps(ids, { tap, logits: "none" }));
+    for (let layer = 0; layer < L; layer++) {
+      const weights = [], activations = [];
+      for (const pass of passes) {
+        yield { share: (layer + weights.length / passes.length) / L };
+        pass.next();
+        weights.push(seen.weights);
+        activations.push(seen.activations);
       }
-      blocks.push(found);
-    });
-    return blocks;
+      neurons.push(yield* neuronRoles(model, text, activations));
+      heads.push(yield* headRoles(model, text, weights, model.blocks[layer].attention));
+    }
+    return { neurons, heads };
+  }
+
+  /** Of all neurons of a block: the strongest places (positions in the joined texts; -1: fewer
+   *  fire), each pair of a token and the one before it once; the share of positions where it fires;
+   *  and of all that it fires the largest share that falls on one token, or on places before or
+   *  after one: that token and its share. To fire is to have an activation above 0. */
+  function* neuronRoles({ config: { d_ff: F } }, text, taps) {
+    const found = { values: new Float32Array(F * PLACES), places: new Int32Array(F * PLACES).fill(-1),
+      firing: new Float32Array(F), tokens: new Int32Array(3 * F), shares: new Float32Array(3 * F) };
+    const activations = new Float32Array(text.kinds[0].length);
+    for (let n = 0; n < F; n++) {
+      let p = 0;
+      for (const tap of taps) for (let i = n; i < tap.length; i += F) activations[p++] = tap[i];
+      watchNeuron(activations, text, found, n);
+      if (n % 32 === 31) yield;
+    }
+    return found;
   }
 
   function watchNeuron(activations, { tokens, kinds }, found, n) {
@@ -108,29 +120,24 @@ Page.shared((Page) => {
     return table;
   }
 
-  /** For each block, of all its heads: the share of attention that goes to each relation, and to
-   *  the token that gets most as a key; what equal attention would give; and the largest weights on
-   *  keys that are neither the token itself nor the first one (positions in the joined texts; -1:
-   *  fewer), each pair of a query's and a key's token once. Queries at a text's first position have
-   *  no choice and are left out. */
-  function* headRoles(model, texts) {
-    const { n_heads: H } = model.config, text = joinTexts(texts), relations = texts.map(relationsOf), blocks = [];
-    yield* blockByBlock(model, texts, ".attention.weights", function* (layer, taps) {
-      const { firstKey } = model.blocks[layer].attention;
-      const equal = attentionOf(texts, text, relations, firstKey, (i, t) => 1 / (t + 1 - firstKey(t))), heads = [];
-      for (let h = 0; h < H; h++) {
-        yield;
-        const weight = (i, t, s) => taps[i][(h * texts[i].length + t) * texts[i].length + s];
-        const { shares, keys, places } = attentionOf(texts, text, relations, firstKey, weight), [top] = Page.largest(keys, 1);
-        heads.push({ shares, places, token: text.tokens[top], tokenShare: keys[top], tokenEqual: equal.keys[top] });
-      }
-      blocks.push({ equal: equal.shares, heads });
-    });
-    return blocks;
+  /** Of all heads of a block: the share of attention that goes to each relation, and to the token
+   *  that gets most as a key; what equal attention would give; and the largest weights on keys that
+   *  are neither the token itself nor the first one (positions in the joined texts; -1: fewer), each
+   *  pair of a query's and a key's token once. Queries at a text's first position have no choice and
+   *  are left out. */
+  function* headRoles({ config: { n_heads: H } }, text, taps, { firstKey }) {
+    const equal = attentionOf(text, firstKey, (i, t) => 1 / (t + 1 - firstKey(t))), heads = [];
+    for (let h = 0; h < H; h++) {
+      yield;
+      const weight = (i, t, s) => taps[i][(h * text.texts[i].length + t) * text.texts[i].length + s];
+      const { shares, keys, places } = attentionOf(text, firstKey, weight), [top] = Page.largest(keys, 1);
+      heads.push({ shares, places, token: text.tokens[top], tokenShare: keys[top], tokenEqual: equal.keys[top] });
+    }
+    return { equal: equal.shares, heads };
   }
 
   /** The shares of relations and of keys' tokens, and the largest weights, of one head: weight(text, query, key). */
-  function attentionOf(texts, { tokens, kinds: [, at] }, relations, firstKey, weight) {
+  function attentionOf({ texts, relations, tokens, kinds: [, at] }, firstKey, weight) {
     const shares = new Float64Array(ELSEWHERE + 1), keys = new Float64Array(tokens.length), best = new Strongest();
     let start = 0, count = 0;
     for (const [i, ids] of texts.entries()) {
@@ -148,5 +155,5 @@ Page.shared((Page) => {
     return { shares: shares.map(share), keys: keys.map(share), places };
   }
 
-  Object.assign(Page, { neuronRoles, headRoles });
+  Object.assign(Page, { readStories });
 });

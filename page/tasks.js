@@ -108,9 +108,9 @@ Page.shared((Page) => {
 
     * countNeurons(host, { layer, range }) { return Page.countNeurons(host, layer, range); },
 
-    * neuronRoles({ model }, { texts }) { return yield* Page.neuronRoles(model, texts); },
+    * neuronRoles(host, { texts }) { return (yield* Page.readStories(host, texts)).neurons; },
 
-    * headRoles({ model }, { texts }) { return yield* Page.headRoles(model, texts); },
+    * headRoles(host, { texts }) { return (yield* Page.readStories(host, texts)).heads; },
 
     * muon({ model }, { sequences }) { return yield* Page.muonRounds(model, sequences); },
   };

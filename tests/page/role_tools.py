@@ -21,7 +21,7 @@ MARKED = " named"
 def ask(page: OpenPage, task: str, length: int = 144) -> Any:
     texts = TEXTS.replace("LENGTH", str(length))
     script = f"""() => {{
-      const found = Page.finish(Page.{task}(Page.state.model, {texts}));
+      const found = Page.finish(Page.tasks.{task}(Page.state.engine.host, {{ texts: {texts} }}));
       const plain = (_, value) => (ArrayBuffer.isView(value) ? [...value] : value);
       return JSON.parse(JSON.stringify(found, plain));
     }}"""

@@ -69,6 +69,24 @@ def shared_page(browser: Browser) -> Iterator[OpenPage]:
 
 
 @pytest.fixture(scope="session")
+def toured_page(browser: Browser) -> Iterator[OpenPage]:
+    """One page in which every figure has something to show."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    opened = OpenPage(context.new_page()).load()
+    opened.settle()
+    yield opened
+    context.close()
+
+
+@pytest.fixture
+def whole_page(toured_page: OpenPage, data_prompt: str) -> OpenPage:
+    """That page with its first prompt: for tests that may change the prompt and nothing else."""
+    if toured_page.page.input_value("#prompt") != data_prompt:
+        toured_page.type_prompt(data_prompt)
+    return toured_page
+
+
+@pytest.fixture(scope="session")
 def shipped(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     """The model embedded in the page, read by PyTorch from the same bytes, in float32."""
     text = (ROOT / "page/model.data.js").read_text()

@@ -68,30 +68,28 @@ def test_controls_answer_the_keyboard(open_page) -> None:
     assert "Block 1" in page.inner_text('[data-slot="row-weights"] .readout')
 
 
-def test_every_figure_has_a_name_and_says_in_words_what_it_shows(open_page) -> None:
-    opened = open_page().load()
-    opened.settle()
+def test_every_figure_has_a_name_and_says_in_words_what_it_shows(whole_page) -> None:
     script = """() =>
     [...document.querySelectorAll("main figure:has([data-slot])")].map((figure) => {
       const name = document.getElementById(figure.getAttribute("aria-labelledby"));
       const words = [...figure.querySelectorAll(".readout, table")].map((node) => node.textContent);
       return { name: name?.textContent ?? "", words: words.join(" ") };
     })"""
-    figures = opened.run(script)
+    figures = whole_page.run(script)
     assert len(figures) >= 20
     for figure in figures:
         assert len(figure["name"]) > 20
         assert len(figure["words"]) > 20, figure["name"]
     canvases = """() => [...document.querySelectorAll("canvas")].filter((canvas) =>
       !canvas.closest("[aria-label]")).length"""
-    assert opened.run(canvases) == 0
+    assert whole_page.run(canvases) == 0
 
 
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
-def test_axe_finds_nothing_serious(open_page, scheme: str) -> None:
-    opened = open_page(color_scheme=scheme).load()
-    opened.tour()
-    found = Axe().run(opened.page).response["violations"]
+def test_axe_finds_nothing_serious(whole_page, scheme: str) -> None:
+    whole_page.page.emulate_media(color_scheme=scheme)
+    found = Axe().run(whole_page.page).response["violations"]
+    whole_page.page.emulate_media(color_scheme="light")
     serious = [
         (item["id"], [node["html"][:120] for node in item["nodes"]][:3])
         for item in found

@@ -1,6 +1,7 @@
 """A film on the page: every frame is PyTorch's, and what was chosen stays while time moves."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from browser_page import ROOT, OpenPage
 from dropped_files import choose, parts, write_raw
+from playwright.sync_api import Browser
 
 from transformer.config import ModelConfig, Variant
 from transformer.data.toy.kinds import KINDS, kinds_of
@@ -56,13 +58,22 @@ def film(shipped: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> Film
     return read_film(recorder.path)
 
 
-@pytest.fixture
-def page(open_page: Any, film: Film) -> OpenPage:
-    opened: OpenPage = open_page().load("#your_model")
+@pytest.fixture(scope="module")
+def opened(browser: Browser) -> Iterator[OpenPage]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    opened = OpenPage(context.new_page()).load("#your_model")
     assert opened.page.is_hidden("#transport")
-    message = choose(opened, film.path)
-    assert "It is a film" in message
-    opened.type_prompt(PROMPT)
+    yield opened
+    context.close()
+
+
+@pytest.fixture
+def page(opened: OpenPage, film: Film) -> OpenPage:
+    """With the film as a reader meets it, chosen anew for each test."""
+    opened.run(GO, "your_model")
+    assert "It is a film" in choose(opened, film.path)
+    if opened.page.input_value("#prompt") != PROMPT:
+        opened.type_prompt(PROMPT)
     return opened
 
 
@@ -159,11 +170,14 @@ def test_one_scale_while_time_moves(page: OpenPage) -> None:
         page.run("() => Page.state.scales.clear()")
         for frame in moments:
             seek(page, frame)
-        page.run("() => Page.state.announce('rest')")  # also what is not near the window
         scales: dict[str, float] = page.run("() => Object.fromEntries(Page.state.scales)")
         return scales
 
-    alone = [seen(frame) for frame in frames]
+    alone = []
+    for frame in frames:
+        seen(frame)
+        page.run("() => Page.state.announce('rest')")  # also what is not near the window
+        alone.append(page.run("() => Object.fromEntries(Page.state.scales)"))
     assert {"row", "dot", "high y", "shares", "activations"} <= alone[0].keys()
     largest = {name: max(scales[name] for scales in alone) for name in alone[0]}
     assert largest != alone[0]

@@ -28,11 +28,11 @@ def page_files() -> list[str]:
     )
 
 
-def test_nothing_goes_wrong_and_nothing_is_fetched(open_page) -> None:
+def test_nothing_goes_wrong_and_nothing_is_fetched(whole_page) -> None:
     """No console message, page error or violation of the policy, no request but for files."""
-    opened = open_page().load()
-    opened.tour()
+    opened = whole_page
     opened.type_prompt(SIXTEEN)
+    opened.page.click("#theme")
     opened.page.click("#theme")
     assert opened.all_problems() == []
     assert opened.requests
@@ -61,10 +61,9 @@ def test_interactive_in_two_seconds_and_an_edit_in_300_milliseconds(open_page) -
     assert sorted(edits)[4] <= 300
 
 
-def test_an_edit_updates_every_figure(open_page) -> None:
+def test_an_edit_updates_every_figure(whole_page) -> None:
     """Every figure that depends on the prompt says something else after a new prompt."""
-    opened = open_page().load()
-    opened.settle()
+    opened = whole_page
     text = "() => Object.fromEntries([...document.querySelectorAll('[data-slot]')].map((slot) =>"
     read = text + " [slot.dataset.slot, slot.textContent]))"
     before = opened.run(read)
@@ -89,10 +88,9 @@ def test_pinning_a_token_moves_every_figure_that_follows_it(open_page) -> None:
         assert token in opened.page.inner_text(f'[data-slot="{slot}"] .readout')
 
 
-def test_odd_prompts(open_page) -> None:
+def test_odd_prompts(whole_page) -> None:
     """None, one token, more than fit, and text that would like to be markup."""
-    opened = open_page().load()
-    opened.tour()
+    opened = whole_page
     for text in ("", "x", "word " * 400, "\u202eevil <b>bold</b> \x00 🙂🙂"):
         opened.type_prompt(text)
         ids, limit = opened.run("() => [Page.state.ids.length, Page.state.capacity]")

@@ -186,10 +186,11 @@ PROMPTS = ["", "x", "Two la tu frogs sang: tri la mi zum.", "word " * 300]
 @pytest.mark.parametrize(
     "name",
     [
-        None,
         "all",
-        *(pytest.param(n, marks=pytest.mark.slow) for n in ("swiglu", "window", "head size")),
-        pytest.param("multi-query", marks=pytest.mark.slow),
+        *(
+            pytest.param(n, marks=pytest.mark.slow)
+            for n in (None, "swiglu", "window", "head size", "multi-query")
+        ),
     ],
 )
 def test_every_figure_follows_the_prompt_with_every_kind_of_model(

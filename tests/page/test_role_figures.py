@@ -43,6 +43,7 @@ def test_a_planted_job_is_named_and_where_there_is_none_the_page_says_so(
     assert page.all_problems() == []
 
 
+@pytest.mark.slow
 def test_a_weak_look_and_a_rare_token_are_not_named(
     open_page: Any, shipped: LoadedModel, tmp_path: Path
 ) -> None:

@@ -257,10 +257,8 @@ HOLD = """async () => {
 TOLD = """() => document.querySelector("[data-slot=accumulation] .readout").textContent"""
 
 
-@pytest.mark.parametrize(
-    "prompt",
-    ["Tambo sang", pytest.param("Tambo and Kelmi sang a song. " * 3, marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("prompt", ["Tambo sang", "Tambo and Kelmi sang a song. " * 3])
 def test_a_prompt_that_changes_while_gradients_are_computed_counts(
     open_page: Any, prompt: str
 ) -> None:

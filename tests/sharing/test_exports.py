@@ -70,10 +70,8 @@ def test_onnxruntime_computes_our_logits_chunk_by_chunk(
     assert_onnx_gives_our_logits(model, tmp_path / "model.onnx")
 
 
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS if name != WHOLE]
-
-
-@pytest.mark.parametrize("name", [WHOLE, *SLOW])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(VARIANTS))
 def test_onnxruntime_computes_every_variant(name: str, tmp_path: Path) -> None:
     """Rotary and learned positions and the window need the places that follow the past ones."""
     model = model_of(name, dtype=torch.float32, max_seq_len=16)

@@ -15,7 +15,7 @@ import torch
 
 from transformer.climbing.speed import step_of
 from transformer.data.bpe import make_tokenizer
-from transformer.data.toy.stories import tokenizer_stories
+from transformer.data.toy.source import tokenizer_stories
 from transformer.machine.device import Switch, choose_machine
 from transformer.machine.turns import interleave
 from transformer.runs.film import FilmRecorder

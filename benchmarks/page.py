@@ -1,0 +1,86 @@
+"""How soon is the page ready, and how soon does it follow the prompt and the film?
+
+    uv run --group dev python benchmarks/page.py
+
+The page is opened in Chromium, from disk; times are of its own clock, medians in milliseconds,
+layout included. The film is the one that comes with the page.
+"""
+
+import shutil
+from pathlib import Path
+from statistics import median
+
+from playwright.sync_api import Page, sync_playwright
+
+from transformer.terminal.command_line import run
+
+INDEX = Path(__file__).parents[1] / "index.html"
+PROMPT = "Belmo sang: tri la mi zum ta ki bom!"  # 16 tokens, the start included
+ROUNDS = 9
+READY = "() => document.documentElement.dataset.ready === 'true'"
+LOADED = "() => performance.getEntriesByName('ready')[0].startTime"
+FILLED = """() => [...document.querySelectorAll("main figure:has([data-slot])")].every(
+  (figure) => [...figure.querySelectorAll(".readout, table")].some(
+    (node) => node.textContent && !node.textContent.startsWith("Measuring")))"""
+GO = "(id) => document.getElementById(id).scrollIntoView({ behavior: 'instant' })"
+EDIT = """(text) => {
+  const start = performance.now();
+  Page.setPrompt(Page.state, text);
+  document.body.getBoundingClientRect();
+  return performance.now() - start;
+}"""
+SEEK = """(frame) => {
+  const start = performance.now(), slider = document.querySelector("#transport input");
+  slider.value = frame;
+  slider.dispatchEvent(new Event("input"));
+  document.body.getBoundingClientRect();
+  return performance.now() - start;
+}"""
+
+
+def main() -> None:
+    """Load, type and play."""
+    with sync_playwright() as playwright:
+        path = shutil.which("chromium") or shutil.which("google-chrome")
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        print(f"ready: {median([load(page) for _ in range(3)]):.0f}")
+        print(f"an edit, the figures near its top: {median(edits(page)):.0f}")
+        sections = fill(page)
+        print(f"an edit, all figures: {median(edits(page)):.0f}")
+        page.get_by_role("button", name="Play the film").first.click()
+        page.wait_for_function("() => Page.state.film !== null")
+        fill(page)
+        edits(page)
+        for name in sections:
+            page.evaluate(GO, name)
+            page.wait_for_timeout(500)
+            frames = [page.evaluate(SEEK, n) for n in range(page.evaluate("Page.state.film.last"))]
+            print(f"a frame at #{name}: {median(frames):.0f}, at most {max(frames):.0f}")
+        browser.close()
+
+
+def load(page: Page) -> float:
+    page.goto(INDEX.as_uri())
+    page.wait_for_function(READY)
+    return float(page.evaluate(LOADED))
+
+
+def edits(page: Page) -> list[float]:
+    """Every edit takes one letter more away from the prompt."""
+    return [page.evaluate(EDIT, PROMPT[: len(PROMPT) - n]) for n in range(ROUNDS)]
+
+
+def fill(page: Page) -> list[str]:
+    """Scroll past all sections and wait until all figures have something to show."""
+    script = "() => [...document.querySelectorAll('main > section')].map(({ id }) => id)"
+    sections: list[str] = page.evaluate(script)
+    for name in sections:
+        page.evaluate(GO, name)
+        page.wait_for_timeout(50)
+    page.wait_for_function(FILLED, timeout=240_000)
+    return sections
+
+
+if __name__ == "__main__":
+    run(main)

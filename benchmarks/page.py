@@ -55,7 +55,8 @@ def main() -> None:
         for name in sections:
             page.evaluate(GO, name)
             page.wait_for_timeout(500)
-            frames = [page.evaluate(SEEK, n) for n in range(page.evaluate("Page.state.film.last"))]
+            last = page.evaluate("Page.state.film.last")
+            frames = [page.evaluate(SEEK, frame) for frame in range(last + 1)]
             print(f"a frame at #{name}: {median(frames):.0f}, at most {max(frames):.0f}")
         browser.close()
 

@@ -34,17 +34,20 @@ Page.shared((Page) => {
     return { tokens, kinds: [column(-1), column(0), column(1)] };
   }
 
-  /** What readStories was asked before, or is reading now: two who ask at the same time share the
-   *  work, and it goes on while one of them still waits. */
+  /** roles(model, texts), once: it is kept, and two who ask at the same time share the work, which
+   *  goes on as long as one of them waits. */
   function* readStories({ model, memory }, texts) {
     const key = JSON.stringify(texts);
     if (memory.stories?.key !== key) memory.stories = { key, work: roles(model, texts), found: null };
-    for (const reading = memory.stories; ;) {
-      if (reading.found) return reading.found;
+    const reading = memory.stories;
+    while (!reading.found) {
+      memory.stories = null; // after an error whoever asks begins again
       const { done, value } = reading.work.next();
-      if (done) reading.found = value;
-      else yield value;
+      memory.stories = reading;
+      if (done) return (reading.found = value);
+      yield value;
     }
+    return reading.found;
   }
 
   /** {neurons, heads}, for each block. All texts pass a block before any passes the next, so that

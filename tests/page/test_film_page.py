@@ -106,6 +106,17 @@ def test_frames_are_pytorchs_and_the_bar_tells_the_time(page: OpenPage, film: Fi
     assert page.all_problems() == []
 
 
+def test_on_a_phone_the_bar_tells_its_step_in_two_lines_at_most(page: OpenPage) -> None:
+    page.page.set_viewport_size({"width": 360, "height": 800})
+    height = """(place) => {
+      const told = document.querySelector(place), style = getComputedStyle(told);
+      return told.clientHeight / parseFloat(style.lineHeight);
+    }"""
+    assert page.page.inner_text(TOLD) == "step 50 of 50, validation loss 2.00"
+    assert page.run(height, TOLD) <= 2.1
+    page.page.set_viewport_size({"width": 1280, "height": 900})
+
+
 def test_what_was_chosen_stays_while_time_moves(page: OpenPage) -> None:
     """The pinned token, the prompt, a head, a neuron and an ablation."""
     page.settle()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from browser_page import OpenPage
 from playwright.sync_api import Browser
-from role_tools import READOUT, answer, ask, show, shown
+from role_tools import READOUT, TEXTS, answer, ask, show, shown
 from taps import record
 
 from transformer.config import ModelConfig, Variant
@@ -48,6 +48,36 @@ def neurons(page: OpenPage) -> Any:
 @pytest.fixture(scope="module")
 def heads(page: OpenPage) -> Any:
     return ask(page, "headRoles")
+
+
+def test_heads_and_neurons_read_the_stories_once(page: OpenPage) -> None:
+    """Also where both ask at the same time and one of them gives up; after an error anew."""
+    script = f"""() => {{
+      const {{ engine: {{ host }}, model }} = Page.state, texts = {TEXTS.replace("LENGTH", "20")};
+      const ask = (task) => Page.tasks[task](host, {{ texts: texts.slice(0, 4) }});
+      const {{ steps }} = model, seen = [];
+      let passes = 0, broken = true;
+      model.steps = function* (...question) {{
+        passes++;
+        for (const pause of steps.apply(model, question)) {{
+          if (broken) throw new Error("broken");
+          yield pause;
+        }}
+      }};
+      try {{
+        Page.finish(ask("headRoles"));
+      }} catch (error) {{
+        seen.push(error.message);
+      }}
+      [passes, broken] = [0, false];
+      const [heads, neurons] = [ask("headRoles"), ask("neuronRoles")];
+      for (let i = 0; i < 3; i++) for (const one of [heads, neurons]) one.next();
+      const found = [Page.finish(neurons), Page.finish(ask("headRoles"))];
+      delete model.steps;
+      return [...seen, passes, ...found.map((blocks) => blocks.length)];
+    }}"""
+    layers = page.run("() => Page.state.model.config.n_layers")
+    assert page.run(script) == ["broken", 4, layers, layers]
 
 
 def strongest(values: np.ndarray, pairs: np.ndarray) -> np.ndarray:

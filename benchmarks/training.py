@@ -51,9 +51,8 @@ Measure = Literal["speed", "overhead", "length", "profile", "checkpoint"]
 OURS, OURS_PLAIN = "ours, bf16 compiled (as it comes)", "ours, fp32 eager"
 HF, HF_PLAIN = "Hugging Face, bf16 compiled", "Hugging Face (as it comes)"
 NANO = "nanoGPT (as it comes)"
-HF_HELPED = "Hugging Face, bf16 compiled, our allocator settings"
+HF_HELPED = "Hugging Face, bf16 compiled, our allocator settings"  # those of `keep_freed_memory`
 PRODUCT = "matrix product"
-# what `keep_freed_memory` sets from inside
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
 
 

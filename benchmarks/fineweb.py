@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -135,7 +135,7 @@ def first_batch(bench: Bench, rounds: int) -> None:
         print(f"  {name:9s} {requests:.0f} range requests, {sent / 1e6:.2f} MB")
 
 
-def stream(bench: Bench, rounds: int, batches: int) -> None:
+def stream(bench: Bench, rounds: int, batches: int, workers: list[int]) -> None:
     """Tokens per second: cold, from the cache, and tiktoken alone in one thread."""
     documents = pq.read_table(next(bench.folder.rglob("000_00000.parquet")), columns=["text"])
     texts = documents.slice(0, 4000)["text"].to_pylist()
@@ -149,14 +149,14 @@ def stream(bench: Bench, rounds: int, batches: int) -> None:
             for text in texts[: max(1, round(len(texts) * min(1.0, (work - done) / n_texts)))]:
                 done += len(encoding.encode_ordinary(text))
 
-    def ours(folder: str) -> None:
-        source = bench.ours(folder, max_cached_shards=12)
+    def ours(folder: str, n_workers: int = 1) -> None:
+        source = bench.ours(folder, max_cached_shards=12, workers=n_workers)
         for _ in islice(source.train_batches(batch_size=B), batches):
             pass
         source.close()
 
-    def cold() -> None:
-        ours("cold")
+    def cold(n_workers: int) -> None:
+        ours("cold", n_workers)
         shutil.rmtree(bench.folder / "cold", ignore_errors=True)
 
     def theirs() -> None:
@@ -170,12 +170,40 @@ def stream(bench: Bench, rounds: int, batches: int) -> None:
     contestants = {
         "tiktoken": tiktoken,
         "datasets": theirs,
-        "ours, cold": cold,
+        **{f"ours, cold, {n} in advance": partial(cold, n) for n in workers},
         "ours, cached": lambda: ours("cached"),
     }
     seconds = interleave(contestants, rounds=rounds)
     print_ratios(seconds, "tiktoken", title="steady stream", work=work, unit="tokens")
     print(f"  cached / tiktoken {ratio(seconds, 'tiktoken', 'ours, cached'):.1f}")
+
+
+def training(bench: Bench, steps: int) -> None:
+    """How long training waits for data that nothing has cached, at the sizes of --quick."""
+    from transformer.config import ModelConfig
+    from transformer.model import DecoderOnlyTransformer
+    from transformer.training.config import TrainingConfig, preset
+    from transformer.training.optimizer import adamw
+    from transformer.training_utils import GradientAccumulator
+
+    config = preset(TrainingConfig(quick=True))
+    sizes = {name: getattr(config, name) for name in ("d_model", "n_heads", "n_layers", "d_ff")}
+    model = DecoderOnlyTransformer(ModelConfig(tokenizer().vocab_size, config.seq_length, **sizes))
+    accumulator = GradientAccumulator(model, adamw(model, 3e-4, 0.1), config.accumulation_steps)
+    bench.counters()
+    source = bench.ours("training")
+    batches = source.train_batches(batch_size=config.batch_size)
+    waited, whole = [], []
+    for _ in range(steps):
+        start = time.perf_counter()
+        taken = list(islice(batches, config.accumulation_steps))
+        waited.append(time.perf_counter() - start)
+        accumulator.step([(batch.inputs, batch.targets) for batch in taken])
+        whole.append(time.perf_counter() - start)
+    source.close()
+    share = sum(waited[1:]) / sum(whole[1:])
+    print(f"training with an empty cache: {share:.2%} of {steps - 1} steps waiting for data")
+    print(f"  (and {waited[0]:.1f} s for the first batch; a step takes {whole[-1]:.1f} s)")
 
 
 def resume(bench: Bench, rounds: int) -> None:
@@ -237,7 +265,8 @@ def main() -> None:
     parser.add_argument("--group", type=int, default=1000, help="documents per row group")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batches", type=int, default=1000)
-    parser.add_argument("--only", default="first,stream,resume,memory")
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--only", default="first,stream,training,resume,memory")
     arguments = parser.parse_args()
     only = arguments.only.split(",")
     with tempfile.TemporaryDirectory() as name:
@@ -252,7 +281,9 @@ def main() -> None:
         if "first" in only:
             first_batch(bench, arguments.rounds)
         if "stream" in only:
-            stream(bench, arguments.rounds, arguments.batches)
+            stream(bench, arguments.rounds, arguments.batches, arguments.workers)
+        if "training" in only:
+            training(bench, steps=20)
         if "resume" in only:
             resume(bench, arguments.rounds)
         if "memory" in only:

@@ -1,7 +1,9 @@
 """What training says while it runs: a live bar in a terminal, plain lines in a file."""
 
+import statistics
 import sys
 import time
+from collections import deque
 from types import TracebackType
 
 from rich.console import Console
@@ -13,6 +15,8 @@ from transformer.training_utils import EXPLANATIONS
 
 LONG = 24 * 3600.0  # seconds; what takes longer gets a hint
 LINE_EVERY = 10.0  # seconds between lines where there is no terminal to draw a bar on
+WAITING = 0.02  # of a step, over the last RECENT: above it, waiting for data is shown
+RECENT = 20
 
 
 class _Console(Console):
@@ -31,6 +35,7 @@ class Reporter:
         self.total_steps = self._start_step = self._shown = 0
         self._start_time = self._last_line = 0.0
         self._notice = ""
+        self._waits: deque[float] = deque(maxlen=RECENT)
         self.failure: OSError | None = None
         self.console = _Console(
             quiet=not speaks, highlight=False, markup=False, emoji=False, soft_wrap=True
@@ -85,22 +90,33 @@ class Reporter:
             return None
         return (time.monotonic() - self._start_time) / done * (self.total_steps - step)
 
-    def show(self, step: int, loss: float, tokens_per_second: float) -> None:
-        """Move the bar, or print a line if the last one is a while ago."""
+    def show(self, step: int, loss: float, tokens_per_second: float, waited: float) -> None:
+        """Move the bar, or print a line if the last one is a while ago.
+
+        Args:
+            waited: the share of the step's time in which its data was waited for.
+        """
         self._shown += 1
         if self._shown == 1:  # compilation says nothing about the steps to come
             self._start_step, self._start_time = step, time.monotonic()
+        else:
+            self._waits.append(waited)
         left = self.seconds_left(step)
         if self._shown == 4 and left is not None:
             self._announce(left)
         text = f"loss {loss:.4f}  {tokens_per_second:,.0f} tokens/s"
         text += f"  {duration(left)} left" if left is not None else ""
+        text += self._waiting()
         text += f"  [{self._notice}]" if self._notice else ""
         self._bar.update(self._task, completed=step, description=escape(text))
         now = time.monotonic()
         if self._bar.disable and now - self._last_line >= LINE_EVERY:
             self._last_line = now
             self.say(f"step {step}/{self.total_steps}  {text}")
+
+    def _waiting(self) -> str:
+        share = statistics.mean(self._waits) if self._waits else 0.0
+        return f"  {share:.0%} waiting for data" if share > WAITING else ""
 
     def _announce(self, left: float) -> None:
         self.say(f"On this machine that will take about {duration(left)}.")

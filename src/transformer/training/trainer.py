@@ -173,7 +173,9 @@ class Trainer:
         start = time.perf_counter()
         step = self.step + 1
         prepare(self.optimizer, step, self.schedule(step))
+        before_data = time.perf_counter()
         taken = self._next_batches()
+        waited = time.perf_counter() - before_data
         pairs = [(b.inputs.to(self.device), b.targets.to(self.device)) for b in taken]
         world, rank = self.processes.world_size, self.processes.rank
         update = self.accumulator.step(
@@ -181,10 +183,11 @@ class Trainer:
         )
         self.step, self.source_state = step, taken[-1].state
         self.tokens += update.tokens
-        self._record_step(update, seconds=time.perf_counter() - start)
+        self._record_step(update, time.perf_counter() - start, waited)
         self._check(update)
 
-    def _record_step(self, update: StepResult, seconds: float) -> None:
+    def _record_step(self, update: StepResult, seconds: float, waited: float) -> None:
+        """`seconds`: of all of the step; `waited`: of those, until its data was there."""
         speed = round(update.tokens / seconds, 1)
         self._record(
             {
@@ -197,7 +200,7 @@ class Trainer:
                 "tokens_per_second": speed,
             }
         )
-        self.reporter.show(self.step, update.loss, speed)
+        self.reporter.show(self.step, update.loss, speed, waited / seconds)
 
     def _check(self, update: StepResult) -> None:
         """Report a step that was left out; give up after a few in a row."""

@@ -22,6 +22,7 @@ from transformer.data.fineweb.remote_parquet import RemoteParquet
 from transformer.data.tokenizer import load_tokenizer
 from transformer.errors import UserError
 from transformer.fineweb_dataset import FineWebConfig, FineWebSource, training_texts
+from transformer.terminal import progress
 from transformer.terminal.progress import Reporter
 
 T = 16
@@ -119,7 +120,7 @@ def test_news_is_printed_before_the_first_step_and_shown_in_the_bar_later(
     reporter = Reporter()
     reporter.notice("early")
     reporter.begin(0, 2)
-    reporter.show(1, 1.0, 1.0)
+    reporter.show(1, 1.0, 1.0, waited=0.0)
     reporter.notice("later")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "early"
@@ -127,6 +128,26 @@ def test_news_is_printed_before_the_first_step_and_shown_in_the_bar_later(
     assert "early" not in lines[1]
     reporter.notice("warning: low disk")
     assert capsys.readouterr().out == "warning: low disk\n"
+
+
+def test_waiting_for_data_is_shown_when_it_takes_more_than_two_percent(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
+    reporter = Reporter()
+    reporter.begin(0, 100)
+    for step, waited in enumerate([1.0, 0.01, 0.01, 0.07], start=1):  # the first always waits
+        reporter.show(step, 1.0, 1.0, waited)
+    assert [line.count("waiting") for line in _steps(capsys)] == [0, 0, 0, 1]
+    for step in range(5, 5 + progress.RECENT):
+        reporter.show(step, 1.0, 1.0, waited=0.0)
+    shown = _steps(capsys)
+    assert "2% waiting for data" in shown[0]  # 9 % in 4 steps
+    assert "waiting" not in shown[-1]
+
+
+def _steps(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return [line for line in capsys.readouterr().out.splitlines() if line.startswith("step")]
 
 
 def test_a_listing_of_many_pages_is_read_whole(config: FineWebConfig, hub: LocalHub) -> None:

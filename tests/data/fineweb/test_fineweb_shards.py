@@ -1,11 +1,15 @@
 """Shards and their split."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from fineweb_tools import PATH, REPO, write_file
-from local_hub import LocalHub
+from local_hub import Fault, LocalHub
+from processes import LIMIT
 
+from transformer.data.fineweb.background import spawn
 from transformer.data.fineweb.hub import HubFile
 from transformer.data.fineweb.shard import Shard, cut_into_shards, split_shards
 from transformer.data.tokenizer import Tokenizer
@@ -49,3 +53,29 @@ def test_one_row_group_cannot_be_split(tmp_path: Path, tokenizer: Tokenizer) -> 
     write_file(tmp_path / PATH / "0.parquet", [["only", "one"]])
     with LocalHub({REPO: tmp_path}) as hub, pytest.raises(UserError, match="1 row groups"):
         FineWebSource(tokenizer, FineWebConfig(hub_endpoint=hub.url, cache_dir=tmp_path / "c"))
+
+
+def test_nothing_is_built_while_training_waits_for_the_hub(
+    config: FineWebConfig, tokenizer: Tokenizer, hub: LocalHub
+) -> None:
+    text = FineWebSource(tokenizer, config).text
+    shard, other = text.train[:2]
+    block = text.blocks(shard)[0]
+    text.blocks(other)  # the footers are there
+    hub.forget()
+    hub.fail(Fault("stall", seconds=2.0), kind="range")
+    reading = spawn(lambda: text.read(shard, block))
+    _until(lambda: hub.count("range") == 1)
+    text.builder.want([other])
+    time.sleep(0.5)
+    assert hub.count("range") == 1
+    reading.result(LIMIT)
+    _until(lambda: text.cache.has(other))
+    text.builder.close()
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

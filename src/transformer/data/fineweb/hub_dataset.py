@@ -17,9 +17,11 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
-from functools import lru_cache
+from contextlib import nullcontext
+from functools import lru_cache, partial
 from typing import Any, Literal, get_args
 
+from transformer.data.fineweb.background import Precedence
 from transformer.data.fineweb.block_order import Position, Visit, visits
 from transformer.data.fineweb.block_stream import read_ahead
 from transformer.data.fineweb.config import FineWebConfig
@@ -84,6 +86,7 @@ class ShardedText(HubText):
 
     Attributes:
         identity: what the cached shards are made of; equal identities can share a cache.
+        precedence: while a block is fetched for training, the builder begins no other.
         counts: how many blocks came in each of the three ways ("shard", "block", "hub").
     """
 
@@ -102,7 +105,9 @@ class ShardedText(HubText):
         self.cache = ShardCache(
             config.cache_folder, self.identity, tokenizer, config.max_cached_shards, notify
         )
-        self.builder = ShardBuilder(self.cache, self.blocks, self.read)
+        self.precedence = Precedence()
+        build = partial(self.read, urgent=False)
+        self.builder = ShardBuilder(self.cache, self.blocks, build, self.precedence)
 
     @no_fork()
     def blocks(self, shard: Shard) -> range:
@@ -111,21 +116,29 @@ class ShardedText(HubText):
         return super().blocks(shard) if opened is None else opened.groups
 
     @no_fork()
-    def read(self, shard: Shard, block: int) -> Tokens:
+    def read(self, shard: Shard, block: int, *, urgent: bool = True) -> Tokens:
         """The tokens of one row group, with end-of-text around every document.
+
+        Args:
+            urgent: training waits for them; the builder begins no other block meanwhile.
 
         Raises:
             UserError: it is not cached, and the hub cannot be read.
         """
         found = self.cache.read(shard, block)
         if found is None:
-            with fork_allowed():  # the holder of the lock may be waiting for the hub
-                lock = self.cache.lock(f"block_{block % LOCKS}").acquire()
-            with lock:
-                found = self.cache.read(shard, block) or ("hub", self._fetch(shard, block))
+            with self.precedence.urgent() if urgent else nullcontext():
+                found = self._read_new(shard, block)
         way, tokens = found
         self.counts[way] += 1
         return tokens
+
+    def _read_new(self, shard: Shard, block: int) -> tuple[str, Tokens]:
+        """From the hub, unless another thread or process has just done so."""
+        with fork_allowed():  # the holder of the lock may be waiting for the hub
+            lock = self.cache.lock(f"block_{block % LOCKS}").acquire()
+        with lock:
+            return self.cache.read(shard, block) or ("hub", self._fetch(shard, block))
 
     def _fetch(self, shard: Shard, block: int) -> Tokens:
         texts = self.remote(shard.file).read_block(block)

@@ -5,12 +5,16 @@
 The shard that is being read is built first, then the one after it (the prefetch). Blocks that
 training has already read need not be read again, nor does training read those that the builder
 read first. A build that was killed continues where it stopped.
+
+Training goes first: while it waits for a block of the hub, no other block is begun here. So on a
+machine with few cores (or a slow line) what training needs next is not held up by what it needs
+later.
 """
 
 import threading
 from collections.abc import Callable, Sequence
 
-from transformer.data.fineweb.background import spawn
+from transformer.data.fineweb.background import Precedence, spawn
 from transformer.data.fineweb.fork_gate import no_fork
 from transformer.data.fineweb.shard import Shard
 from transformer.data.fineweb.shard_cache import ShardCache
@@ -19,6 +23,7 @@ from transformer.errors import UserError
 
 Progress = Callable[[int, int], None]
 """Called with (blocks done, blocks of the shard)."""
+PATIENCE = 0.1  # seconds between two looks at whether to stop, while training goes first
 
 
 class ShardBuilder:
@@ -27,6 +32,7 @@ class ShardBuilder:
     Args:
         blocks: gives the row groups of a shard.
         read: reads one of them and puts it into the cache.
+        precedence: of what is read for training.
     """
 
     def __init__(
@@ -34,8 +40,10 @@ class ShardBuilder:
         cache: ShardCache,
         blocks: Callable[[Shard], range],
         read: Callable[[Shard, int], Tokens],
+        precedence: Precedence,
     ) -> None:
         self._cache, self._blocks, self._read = cache, blocks, read
+        self._precedence = precedence
         self._notify = cache.notify
         self._wanted: list[Shard] = []
         self._given_up: set[str] = set()
@@ -75,6 +83,8 @@ class ShardBuilder:
             return True
         report = progress or self._reporter(shard)
         for done, block in enumerate(blocks):
+            while not (self._precedence.wait(PATIENCE) or self._stop):
+                pass
             if self._stop:
                 return False
             report(done, len(blocks))

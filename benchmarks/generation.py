@@ -77,7 +77,7 @@ def our_model() -> DecoderOnlyTransformer:
 
 def hugging_face(model: DecoderOnlyTransformer) -> GPT2LMHeadModel:
     """The same weights in transformers' GPT-2."""
-    theirs = GPT2LMHeadModel(GPT2Config(**GPT2().write_config(CONFIG)))
+    theirs = GPT2LMHeadModel(GPT2Config(**GPT2().write_config(model.config)))
     theirs.load_state_dict(GPT2().spread(model), strict=True)
     return theirs.eval()
 
@@ -86,12 +86,14 @@ def writes(model: DecoderOnlyTransformer, ids: Tensor, new: int = NEW) -> Callab
     return lambda: generate(model, ids, new, seed=0, **SAMPLING)
 
 
-def hugging_face_writes(model: GPT2LMHeadModel, ids: Tensor) -> Callable[[], Tensor]:
+def hugging_face_writes(
+    model: GPT2LMHeadModel, ids: Tensor, new: int = NEW
+) -> Callable[[], Tensor]:
     return lambda: model.generate(
         ids,
         attention_mask=torch.ones_like(ids),
-        max_new_tokens=NEW,
-        min_new_tokens=NEW,
+        max_new_tokens=new,
+        min_new_tokens=new,
         do_sample=True,
         use_cache=True,
         pad_token_id=0,

@@ -105,15 +105,24 @@ def hugging_face(*, bf16: bool, compiled: bool) -> Step:
     return theirs(model, loss_of, bf16)
 
 
-def nano_gpt(folder: Path) -> Step:
+def load_nano_gpt(folder: Path, config: ModelConfig) -> nn.Module:
+    """nanoGPT's model from its model.py, at the sizes of `config`."""
     spec = importlib.util.spec_from_file_location("nanogpt_model", folder / "model.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["nanogpt_model"] = module
     spec.loader.exec_module(module)
-    config = module.GPTConfig(T, VOCAB, n_layer=6, n_head=4, n_embd=256, dropout=0.1)
-    model = module.GPT(config).train()
+    sizes = {"n_layer": config.n_layers, "n_head": config.n_heads, "n_embd": config.d_model}
+    theirs = module.GPTConfig(
+        config.max_seq_len, config.vocab_size, **sizes, dropout=config.dropout
+    )
+    model: nn.Module = module.GPT(theirs)
+    return model
+
+
+def nano_gpt(folder: Path) -> Step:
+    model: Any = load_nano_gpt(folder, our_model().config).train()
     return theirs(model, lambda inputs, targets: model(inputs, targets)[1], bf16=False)
 
 

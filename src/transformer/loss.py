@@ -41,6 +41,7 @@ from transformer.data.batch import IGNORED
 from transformer.machine.fast_paths import is_narrow, narrow_product
 
 ROWS = 256  # of logits held at once; fewer means adding up the (V, D) gradient more often
+ROWS_ELSEWHERE = 4096  # not on a CPU: 256 rows do not keep a GPU busy (not measured)
 Exponentials = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 Squash = Callable[[Tensor], tuple[Tensor, Tensor]]  # logits -> f(logits) and the slope f'(logits)
 
@@ -67,6 +68,11 @@ def row_exponentials(logits: Tensor, largest: Tensor) -> tuple[Tensor, Tensor]:
     return exponentials.to(logits.dtype), exponentials.sum(dim=-1, keepdim=True)
 
 
+def rows_at_once(device: torch.device) -> int:
+    """How many rows of logits are held at once on this device."""
+    return ROWS if device.type == "cpu" else ROWS_ELSEWHERE
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -82,10 +88,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
         h, w = hidden.to(dtype), weight.to(dtype)
         total = torch.zeros((), dtype=_sum_dtype(dtype), device=hidden.device)
         d_hidden, d_weight = torch.empty_like(hidden), torch.zeros_like(weight)
-        space = torch.empty(min(ROWS, len(h)), len(w), dtype=dtype, device=h.device)
+        at_once = rows_at_once(h.device)
+        space = torch.empty(min(at_once, len(h)), len(w), dtype=dtype, device=h.device)
         product = torch.empty_like(w)
-        for start in range(0, len(h), ROWS):
-            rows = slice(start, start + ROWS)
+        for start in range(0, len(h), at_once):
+            rows = slice(start, start + at_once)
             kept = (targets[rows] != IGNORED)[:, None]  # (N, 1)
             losses, d_logits, share = _one_chunk(
                 h[rows], w, targets[rows], space, exponentials, squash
@@ -164,7 +171,8 @@ def linear_cross_entropy(
 def _loss_only(hidden: Tensor, weight: Tensor, targets: Tensor, squash: Squash | None) -> Tensor:
     """The same value without its gradient, for validation."""
     total = torch.zeros((), dtype=_sum_dtype(hidden.dtype), device=hidden.device)
-    for h, t in zip(torch.split(hidden, ROWS), torch.split(targets, ROWS), strict=True):
+    at_once = rows_at_once(hidden.device)
+    for h, t in zip(torch.split(hidden, at_once), torch.split(targets, at_once), strict=True):
         logits = (h @ weight.T).to(total.dtype)  # (N, V)
         if squash is not None:
             logits, _ = squash(logits)

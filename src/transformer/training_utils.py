@@ -204,7 +204,8 @@ class GradientAccumulator:
                 f"a step takes {self.accumulation_steps} micro-batches, got {len(micro_batches)}"
             )
         self.optimizer.zero_grad(set_to_none=True)
-        scored = [int((targets != IGNORED).sum()) for _, targets in micro_batches]
+        counts = torch.stack([(targets != IGNORED).sum() for _, targets in micro_batches])
+        scored = counts.tolist()  # a GPU is waited for once, and not for each micro-batch
         total = self.processes.sum(sum(scored))
         if not total:
             raise UserError("nothing is scored in this step: each of its targets is -100")

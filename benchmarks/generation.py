@@ -26,7 +26,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from transformer.config import ModelConfig
 from transformer.generation import generate, stream
 from transformer.kv_cache import KVCache
-from transformer.machine.device import for_inference
+from transformer.machine.device import InferencePrecision, for_inference
 from transformer.machine.turns import interleave
 from transformer.model import DecoderOnlyTransformer
 from transformer.sharing.families.gpt2 import GPT2
@@ -38,6 +38,7 @@ SAMPLING: dict[str, Any] = {"temperature": 0.8, "top_k": 50}
 
 
 HF, OURS_FP32, OURS, COMPILED = "Hugging Face", "ours, fp32", "ours", "ours, compiled"
+OURS_INT8 = "ours, int8"
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> None:
     print(f"{torch.get_num_threads()} threads, {args.rounds} rounds")
     match args.part:
         case "speed":
-            speed(args.rounds, args.batch, (HF, OURS_FP32, OURS))
+            speed(args.rounds, args.batch, (HF, OURS_FP32, OURS, OURS_INT8))
         case "compiled":
             speed(args.rounds, args.batch, (HF, OURS, COMPILED))
         case "position":
@@ -110,7 +111,8 @@ def contestant(name: str, batch: int) -> Callable[[], Tensor]:
     ids = prompt(batch)
     if name == HF:
         return hugging_face_writes(hugging_face(our_model()), ids)
-    model = for_inference(our_model(), "fp32" if name == OURS_FP32 else "auto")
+    precisions: dict[str, InferencePrecision] = {OURS_FP32: "fp32", OURS_INT8: "int8"}
+    model = for_inference(our_model(), precisions.get(name, "auto"))
     if name == COMPILED:
         return writes(torch.compile(model), ids)  # type: ignore[arg-type]
     return writes(model, ids)

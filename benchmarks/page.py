@@ -3,7 +3,8 @@
     uv run --group dev python benchmarks/page.py
 
 The page is opened in Chromium, from disk; times are of its own clock, medians in milliseconds,
-layout included. The film is the one that comes with the page.
+layout included. The film is the one that comes with the page. Typing is real keys, one every 150 ms;
+while a task blocks the page, it answers nothing ("longtask" of Chromium, 50 ms and more).
 """
 
 import shutil
@@ -16,18 +17,32 @@ from transformer.terminal.command_line import run
 
 INDEX = Path(__file__).parents[1] / "index.html"
 PROMPT = "Belmo sang: tri la mi zum ta ki bom!"  # 16 tokens, the start included
+LONG = " ".join([PROMPT] * 8)  # 121 tokens, and 128 with what is typed behind it
+TYPED = " Belmo sang: tri"
 ROUNDS = 9
+WATCH = """
+window.tasks = [];
+new PerformanceObserver((list) => window.tasks.push(...list.getEntries().map((e) => e.duration)))
+  .observe({ type: "longtask" });
+"""
 READY = "() => document.documentElement.dataset.ready === 'true'"
 LOADED = "() => performance.getEntriesByName('ready')[0].startTime"
 FILLED = """() => [...document.querySelectorAll("main figure:has([data-slot])")].every(
   (figure) => [...figure.querySelectorAll(".readout, table")].some(
     (node) => node.textContent && !node.textContent.startsWith("Measuring")))"""
 GO = "(id) => document.getElementById(id).scrollIntoView({ behavior: 'instant' })"
-EDIT = """(text) => {
+EDIT = """(text) => new Promise((done) => {
   const start = performance.now();
+  new MutationObserver((_, self) => {
+    self.disconnect();
+    document.body.getBoundingClientRect();
+    done(performance.now() - start);
+  }).observe(document.documentElement, { attributeFilter: ["data-rendered"] });
   Page.setPrompt(Page.state, text);
-  document.body.getBoundingClientRect();
-  return performance.now() - start;
+})"""
+FOCUS = """() => {
+  window.tasks = [];
+  document.getElementById("prompt").focus({ preventScroll: true });
 }"""
 SEEK = """(frame) => {
   const start = performance.now(), slider = document.querySelector("#transport input");
@@ -44,10 +59,16 @@ def main() -> None:
         path = shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.add_init_script(WATCH)
         print(f"ready: {median([load(page) for _ in range(3)]):.0f}")
         print(f"an edit, the figures near its top: {median(edits(page)):.0f}")
         sections = fill(page)
         print(f"an edit, all figures: {median(edits(page)):.0f}")
+        for name in sections:
+            page.evaluate(GO, name)
+            tasks = typing(page)
+            print(f"typing at 128 tokens in #{name}: {max(tasks, default=0):.0f} at most, "
+                  f"{sum(tasks):.0f} in all")  # fmt: skip
         page.get_by_role("button", name="Play the film").first.click()
         page.wait_for_function("() => Page.state.film !== null")
         fill(page)
@@ -70,6 +91,21 @@ def load(page: Page) -> float:
 def edits(page: Page) -> list[float]:
     """Every edit takes one letter more away from the prompt."""
     return [page.evaluate(EDIT, PROMPT[: len(PROMPT) - n]) for n in range(ROUNDS)]
+
+
+def typing(page: Page) -> list[float]:
+    """The tasks of 50 ms and more while somebody types at the end of a long prompt."""
+    page.evaluate(EDIT, LONG)
+    page.evaluate("(text) => { document.getElementById('prompt').value = text; }", LONG)
+    page.wait_for_timeout(3000)
+    page.evaluate(FOCUS)
+    page.keyboard.press("Control+End")
+    for letter in TYPED:
+        page.keyboard.type(letter)
+        page.wait_for_timeout(150)
+    page.wait_for_timeout(1000)
+    tasks: list[float] = page.evaluate("() => window.tasks")
+    return tasks
 
 
 def fill(page: Page) -> list[str]:

@@ -22,7 +22,7 @@ import tyro
 from transformer.errors import UserError
 from transformer.ladder.describe import describe_model
 from transformer.machine.bounds import check_seed
-from transformer.machine.device import choose_device, for_inference
+from transformer.machine.device import InferencePrecision, choose_device, for_inference
 from transformer.runs.model_file import LoadedModel
 from transformer.sampling import PRESETS, SamplingSettings
 from transformer.terminal.command_line import RunArguments, plain_console, run
@@ -66,8 +66,8 @@ class Arguments(RunArguments):
     """Print one JSON object instead of text."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Type of the weights; auto takes the faster one here."""
+    precision: InferencePrecision = "auto"
+    """Type of the weights; auto takes the faster one of fp32 and bf16, int8 is half as large."""
 
     def settings(self) -> SamplingSettings:
         """The preset, changed by the flags that were given."""

@@ -58,7 +58,9 @@
     return guarded(step, () => step.render(state, change));
   }
 
-  /** Every step, at once; with a large model each by itself, since its figures are large, too. */
+  /** Every step, at once. A prompt that is typed is drawn step by step, what is near the window first,
+   *  and the page answers in between: the next letter leaves the rest of this one undrawn. With a large
+   *  model all figures are large, so there everything is drawn so. */
   function renderAll(state, change) {
     if (change === "busy") return problem(state.busy);
     problem(state.message);
@@ -66,26 +68,34 @@
     Page.renderTransport(state, change);
     if (change === "model") waiting = []; // what was not drawn yet is out of date
     if (change === "prompt") waiting = waiting.filter((one) => one.change === "model");
-    waiting.push({ change, steps: [...Page.steps] });
-    if (state.engine.isLocal) while (waiting.length) renderNext(state);
+    waiting.push({ change, steps: [...Page.steps].sort((a, b) => near.has(b.id) - near.has(a.id)) });
+    if (state.engine.isLocal && change !== "prompt") while (waiting.length) renderNext(state);
     else if (!drawing) renderInTurns(state);
     return undefined;
   }
+  const TURN = 50; // ms of drawing between two breaths, as far as the last time tells
+  const took = new Map();
   let waiting = [], drawing = false, rendered = 0;
 
   async function renderInTurns(state) {
     drawing = true;
     while (waiting.length) {
       await Page.breathe();
-      if (waiting.length) renderNext(state);
+      const end = performance.now() + TURN;
+      do {
+        renderNext(state);
+      } while (waiting.length && performance.now() + (took.get(waiting[0].steps[0]) ?? 0) < end);
     }
     drawing = false;
   }
 
   function renderNext(state) {
-    const { steps, change } = waiting[0], step = steps.shift();
-    if (step) draw(state, step, change);
-    if (steps.length) return;
+    const began = performance.now(), { steps, change } = waiting[0] ?? { steps: [] }, step = steps.shift();
+    if (step) {
+      draw(state, step, change);
+      took.set(step, performance.now() - began);
+    }
+    if (steps.length || !waiting.length) return;
     waiting.shift();
     document.documentElement.dataset.rendered = String(++rendered);
   }

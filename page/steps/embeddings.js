@@ -13,7 +13,7 @@
         showNeighbours(state, id, found);
       } }),
       positions: Page.request(slots.positions, state, { task: "positions", draw: (values, { T }) => showPositions(state, values, T) }),
-      order: Page.request(slots.order, state, { task: "order", draw: (effect, { other }) => showOrder(state, effect, other) }),
+      order: Page.request(slots.order, state, { task: "order", turns: true, draw: (effect, { other }) => showOrder(state, effect, other) }),
     };
     const box = Page.controls(slots.order);
     Page.toggle(box, { label: "Positions on", checked: true, onChange: (on) => { local.positions = on; askOrder(state); } });

@@ -10,7 +10,7 @@
     role = Page.neuronRole(Page.slot(root, "neuron-role"), state, local, (neuron) => pick(state, neuron));
     asks = {
       neurons: Page.request(slots.curve, state, { task: "neurons", draw: (found) => showLayer(state, found) }),
-      silence: Page.request(slots.silenced, state, { task: "silence", label: "Silence the neuron",
+      silence: Page.request(slots.silenced, state, { task: "silence", label: "Silence the neuron", turns: true,
         draw: (logits) => showSilenced(state, logits) }),
     };
     layers = Page.choice(Page.controls(slots.curve), { label: "Block", options: [], onChange: (layer) => {

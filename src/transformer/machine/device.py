@@ -26,9 +26,11 @@ import torch
 from torch import Tensor, nn
 
 from transformer.errors import UserError
+from transformer.machine.int8 import round_to_int8
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16"]
+InferencePrecision = Literal["auto", "fp32", "bf16", "int8"]
 Switch = Literal["auto", "on", "off"]
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from malloc.h
 Model = TypeVar("Model", bound=nn.Module)
@@ -164,15 +166,20 @@ def _small_function(x: Tensor) -> Tensor:
     return x.exp().sum() + x
 
 
-def for_inference(model: Model, precision: Precision = "auto") -> Model:
+def for_inference(model: Model, precision: InferencePrecision = "auto") -> Model:
     """The model in evaluation mode, its weights in the precision that is fast here.
 
     Generating one token reads every weight once, so half the bytes take less time on hardware
     that computes in bf16: not half, since reading is only a part of it (docs/experiments.md).
+    "int8" halves them once more and is never chosen by itself, since it changes the numbers
+    (int8.py); a model in it cannot be trained.
     """
     device = next(model.parameters()).device.type
     if device == "cpu":
         keep_freed_memory()
-    if choose_bf16(device, precision):
+    if precision == "int8":
+        model = model.to(torch.bfloat16)
+        round_to_int8(model)
+    elif choose_bf16(device, precision):
         model = model.to(torch.bfloat16)
     return model.eval()

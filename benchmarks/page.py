@@ -3,8 +3,8 @@
     uv run --group dev python benchmarks/page.py
 
 The page is opened in Chromium, from disk; times are of its own clock, medians in milliseconds,
-layout included. The film is the one that comes with the page. Typing is real keys, one every 150 ms;
-while a task blocks the page, it answers nothing ("longtask" of Chromium, 50 ms and more).
+layout included. The film is the one that comes with the page. Typing is real keys, one every 150
+ms; a task that blocks the page for 50 ms or more is what Chromium calls a "longtask".
 """
 
 import shutil

@@ -23,16 +23,30 @@ generation with it.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from transformer.attention import MultiHeadAttention
+from transformer.block import Block
 from transformer.errors import UserError
+from transformer.feed_forward import FeedForward
 from transformer.kv_cache import KVCache
+from transformer.loss import TiedOutput
+from transformer.machine.decoding import flat_decoder
+from transformer.machine.int8 import Int8Matrix
 from transformer.model import DecoderOnlyTransformer
-from transformer.sampling import SamplingSettings, draw, filter_stages
+from transformer.positional_encoding import SinusoidalPositions
+from transformer.sampling import SamplingSettings, filter_stages, next_ids
+from transformer.token_embedding import TokenEmbedding
 
 Seed = int | Sequence[int] | None
+CLASSIC_MODULES = (
+    DecoderOnlyTransformer, TokenEmbedding, SinusoidalPositions, Block, MultiHeadAttention,
+    FeedForward, TiedOutput, Int8Matrix,
+    nn.LayerNorm, nn.Linear, nn.Dropout, nn.Identity, nn.ModuleList,
+)  # fmt: skip
 
 
 def window_start(length: int, max_seq_len: int) -> int:
@@ -87,6 +101,7 @@ class CachedDecoder:
         self.model = model
         self.cache = self._new_cache(rows) if use_cache else None
         self.starts: list[int] = []
+        self._decode = flat_decoder(model, CLASSIC_MODULES) or partial(decode_one_token, model)
 
     def next_logits(self, texts: Sequence[Sequence[int]]) -> Tensor:
         """(B, V) logits for the token after each text."""
@@ -99,7 +114,7 @@ class CachedDecoder:
         if restarted:
             self._read_again(self.cache, restarted, windows)
         newest = torch.tensor([text[-1] for text in texts], device=self.cache.keys.device)
-        return decode_one_token(self.model, newest, self.cache)
+        return self._decode(newest, self.cache)
 
     def _read_again(
         self, cache: KVCache, rows: list[int], windows: Sequence[Sequence[int]]
@@ -118,14 +133,25 @@ class CachedDecoder:
 
 @dataclass(frozen=True)
 class Step:
-    """One token for every row, and how it was chosen."""
+    """One token for every row, and how it was chosen (computed when somebody looks at it)."""
 
-    stages: list[tuple[str, Tensor]]
-    """(name, logits (B, V)) after each filter, see `filter_stages`."""
-    probabilities: Tensor
-    """(B, V), what the tokens were drawn from."""
+    logits: Tensor
+    """(B, V), the model's."""
     ids: Tensor
     """(B,)"""
+    settings: SamplingSettings
+    history: Tensor | None = None
+    """What the repetition penalty knew of, (B, T)."""
+
+    @cached_property
+    def stages(self) -> list[tuple[str, Tensor]]:
+        """(name, logits (B, V)) after each filter, see `filter_stages`."""
+        return filter_stages(self.logits, self.settings, self.history)
+
+    @cached_property
+    def probabilities(self) -> Tensor:
+        """(B, V), what the tokens were drawn from."""
+        return self.stages[-1][1].softmax(dim=-1)
 
 
 @torch.no_grad()
@@ -144,21 +170,19 @@ def generate_steps(
     _check(prompts, max_new_tokens)
     texts = [list(prompt) for prompt in prompts]
     generators = _generators(seed, len(texts))
-    decoder = CachedDecoder(model, len(texts), use_cache)
     ended: dict[int, int] = {}  # row -> the stop id it ended with
     with evaluating(model):
+        decoder = CachedDecoder(model, len(texts), use_cache)
         for _ in range(max_new_tokens):
             logits = decoder.next_logits(texts)  # (B, V)
             history = _history(texts, settings, logits.device)
-            stages = filter_stages(logits, settings, history)
-            probabilities = stages[-1][1].softmax(dim=-1)  # (B, V)
-            drawn = draw(probabilities, generators).tolist()
+            drawn = next_ids(logits, settings, generators, history).tolist()
             for row, text in enumerate(texts):
                 text.append(ended.get(row, drawn[row]))
                 if text[-1] in stop_ids:
                     ended[row] = text[-1]
             newest = torch.tensor([text[-1] for text in texts], device=logits.device)
-            yield Step(stages, probabilities, newest)
+            yield Step(logits, newest, settings, history)
             if len(ended) == len(texts):
                 return
 

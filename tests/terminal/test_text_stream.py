@@ -10,7 +10,7 @@ from transformer.data.byte_pair_tokenizer import BytePairTokenizer
 from transformer.errors import UserError
 from transformer.generation import Step, generate
 from transformer.model import DecoderOnlyTransformer
-from transformer.sampling import SamplingSettings, filter_stages
+from transformer.sampling import SamplingSettings
 from transformer.terminal.text_stream import TextBuilder, harmless, stream_text
 from transformer.terminal.token_choices import explain, render
 
@@ -74,8 +74,7 @@ def test_stream_text_ends_every_sample_where_generate_does() -> None:
 def test_an_explanation_says_what_each_filter_removed() -> None:
     logits = torch.full((1, 257), -torch.inf)
     logits[0, [97, 98, 99, 100]] = torch.tensor([0.4, 0.3, 0.2, 0.1]).log()
-    stages = filter_stages(logits, SamplingSettings(top_k=3, top_p=0.7))
-    step = Step(stages, stages[-1][1].softmax(dim=-1), torch.tensor([98]))
+    step = Step(logits, torch.tensor([98]), SamplingSettings(top_k=3, top_p=0.7))
     choice = explain(step, 0, BYTES, top=4)
     assert [candidate.token for candidate in choice.candidates] == ["a", "b", "c", "d"]
     assert choice.chosen.model_probability == pytest.approx(0.3)

@@ -4,6 +4,7 @@
 |---|---|
 | `device.py` | Which device, which precision, compiled or not? |
 | `fast_paths.py` | What has a faster twin, and when is it taken? |
+| `decoding.py` | What does one more token cost without modules around it? |
 | `int8.py` | What if a weight has eight bits? |
 | `processes.py` | Which other processes train the same model? |
 | `memory.py` | Does it fit? |

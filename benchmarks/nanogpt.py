@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import tyro
 from rich.console import Console
 from rich.table import Table
 
@@ -69,6 +70,24 @@ class Race:
     tokens: float
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """How ours is trained.
+
+    Attributes:
+        steps: enough to reach their loss, and not many more: the rate ends at zero.
+    """
+
+    steps: int = 200
+    batch_size: int = 32
+    learning_rate: float = 3e-3
+    matrix_learning_rate: float = 0.02
+    rung: str = "all"
+
+
+DEFAULT = Recipe()
+
+
 def prepare(text: tuple[Path, ...], theirs: Path) -> None:
     """Our tokens and validation windows, as files that nanoGPT and `THEIRS` read."""
     corpus = TextCorpus(text, "text")
@@ -100,14 +119,17 @@ def train_theirs(folder: Path) -> tuple[float, float]:
 
 
 def train_ours(
-    text: tuple[Path, ...], folder: Path, steps: int, rung: str, seed: int, target: float
+    text: tuple[Path, ...], folder: Path, recipe: Recipe, seed: int, target: float
 ) -> tuple[float, float, float]:
     """(tokens, seconds of training, seconds by the clock) until `target`."""
     flags = {
-        "rung": rung, "seq-length": T, "d-model": 128, "n-heads": 4, "n-layers": 4, "d-ff": 512,
-        "dropout": 0.0, "batch-size": 32, "accumulation-steps": 1, "learning-rate": 3e-3,
-        "steps": steps, "eval-every": EVALUATE, "eval-tokens": 65_536, "tokenizer": "bpe:1024",
-        "seed": seed, "checkpoint-every": steps, "name": f"ours-{seed}", "runs-dir": folder,
+        "rung": recipe.rung, "seq-length": T, "d-model": 128, "n-heads": 4, "n-layers": 4,
+        "d-ff": 512, "dropout": 0.0, "batch-size": recipe.batch_size, "accumulation-steps": 1,
+        "learning-rate": recipe.learning_rate,
+        "matrix-learning-rate": recipe.matrix_learning_rate,
+        "steps": recipe.steps, "eval-every": EVALUATE, "eval-tokens": 65_536,
+        "tokenizer": "bpe:1024", "seed": seed, "checkpoint-every": recipe.steps,
+        "name": f"ours-{seed}", "runs-dir": folder,
     }  # fmt: skip
     command = [sys.executable, str(ROOT / "commands/train.py"), "--dataset", "text", "--text"]
     command += [str(path.resolve()) for path in text] + ["--overwrite"]
@@ -124,7 +146,7 @@ def train_ours(
         raise SystemExit(f"our training ended with {process.returncode}")
     tokens = reached(metrics, target)
     if tokens is None:
-        raise SystemExit(f"{steps} steps do not come to {target:.3f}: give more --steps")
+        raise SystemExit(f"{recipe.steps} steps do not come to {target:.3f}: give more --steps")
     speeds = [r["tokens_per_second"] for r in read_metrics(metrics) if not is_evaluation(r)]
     return tokens, tokens / statistics.median(speeds), wall
 
@@ -136,15 +158,17 @@ def reached(metrics: Path, target: float) -> float | None:
 
 
 def main(
-    nanogpt: Path, text: tuple[Path, ...], steps: int = 200, rung: str = "all", rounds: int = 3
+    nanogpt: Path,
+    text: tuple[Path, ...],
+    recipe: tyro.conf.OmitArgPrefixes[Recipe] = DEFAULT,
+    rounds: int = 3,
 ) -> None:
     """Let both train in turn.
 
     Args:
         nanogpt: a folder with nanoGPT's train.py; it is copied.
         text: files or folders to train on.
-        steps: of our training, 2,048 tokens each: enough to reach their loss.
-        rung: of our ladder.
+        recipe: of ours.
         rounds: how often.
     """
     races = []
@@ -153,7 +177,7 @@ def main(
         prepare(text, theirs)
         for seed in range(rounds):
             loss, seconds = train_theirs(theirs)
-            found = train_ours(text, Path(temporary), steps, rung, seed, loss)
+            found = train_ours(text, Path(temporary), recipe, seed, loss)
             races.append(Race(loss, seconds, found[1], found[2], found[0]))
     table = Table("their loss", "their s", "our s", "×", "our tokens", "by the clock, s")
     for race in races:

@@ -81,6 +81,14 @@ def choose_device(name: DeviceName) -> Literal["cpu", "cuda", "mps"]:
     return name
 
 
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on a device. A GPU fetches it by itself, from memory that stays in its place
+    ("pinned"), while this program goes on."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 def choose_bf16(device: str, precision: Precision = "auto") -> bool:
     """Whether to multiply matrices in bfloat16."""
     if precision != "auto":

@@ -25,6 +25,7 @@ from transformer.data.batch import Batch, BatchSource, State, check_same_data
 from transformer.errors import UserError
 from transformer.evaluation.validation import validation_loss
 from transformer.interpretability.songs import song_induction_score
+from transformer.machine.device import sent
 from transformer.machine.interruptions import StopRequest
 from transformer.model import DecoderOnlyTransformer
 from transformer.runs import metrics, samples
@@ -176,7 +177,7 @@ class Trainer:
         before_data = time.perf_counter()
         taken = self._next_batches()
         waited = time.perf_counter() - before_data
-        pairs = [(b.inputs.to(self.device), b.targets.to(self.device)) for b in taken]
+        pairs = [(sent(b.inputs, self.device), sent(b.targets, self.device)) for b in taken]
         world, rank = self.processes.world_size, self.processes.rank
         update = self.accumulator.step(
             pairs, lambda i: seed_dropout(self.config.seed, step, i * world + rank)

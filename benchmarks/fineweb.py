@@ -188,7 +188,8 @@ def training(bench: Bench, steps: int) -> None:
 
     config = preset(TrainingConfig(quick=True))
     sizes = {name: getattr(config, name) for name in ("d_model", "n_heads", "n_layers", "d_ff")}
-    model = DecoderOnlyTransformer(ModelConfig(tokenizer().vocab_size, config.seq_length, **sizes))
+    sizes["max_seq_len"] = T
+    model = DecoderOnlyTransformer(ModelConfig(tokenizer().vocab_size, **sizes))
     accumulator = GradientAccumulator(model, adamw(model, 3e-4, 0.1), config.accumulation_steps)
     bench.counters()
     source = bench.ours("training")
@@ -283,7 +284,7 @@ def main() -> None:
         if "stream" in only:
             stream(bench, arguments.rounds, arguments.batches, arguments.workers)
         if "training" in only:
-            training(bench, steps=20)
+            training(bench, steps=8)
         if "resume" in only:
             resume(bench, arguments.rounds)
         if "memory" in only:

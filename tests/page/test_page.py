@@ -98,8 +98,12 @@ def test_typing_fast_ends_at_the_last_letter(open_page) -> None:
     opened = open_page().load()
     opened.page.fill("#prompt", "")
     opened.page.locator("#prompt").press_sequentially("Once there was a fox")
-    opened.page.wait_for_function("() => Page.state.prompt === 'Once there was a fox'")
-    assert opened.run(RENDERED) > 1
+    opened.page.wait_for_function(
+        """() => Page.state.prompt === 'Once there was a fox'
+          && [...document.querySelectorAll('#attention [data-slot]')].some(
+            (slot) => slot.textContent.includes('fox'))"""
+    )
+    opened.page.wait_for_function(f"() => ({RENDERED})() > 1")
 
 
 def test_no_source_of_chance_but_seeded_ones() -> None:

@@ -73,7 +73,7 @@
     else if (!drawing) renderInTurns(state);
     return undefined;
   }
-  const TURN = 50; // ms of drawing between two breaths, as far as the last time tells
+  const TURN = 140; // ms of drawing between two breaths, as far as the last time tells (a breath costs a paint)
   const took = new Map();
   let waiting = [], drawing = false, rendered = 0;
 

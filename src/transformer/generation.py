@@ -44,8 +44,8 @@ from transformer.token_embedding import TokenEmbedding
 Seed = int | Sequence[int] | None
 CLASSIC_MODULES = (
     DecoderOnlyTransformer, TokenEmbedding, SinusoidalPositions, Block, MultiHeadAttention,
-    FeedForward, TiedOutput, Int8Matrix,
-    nn.LayerNorm, nn.Linear, nn.Dropout, nn.Identity, nn.ModuleList,
+    FeedForward, TiedOutput, Int8Matrix, nn.LayerNorm, nn.Linear, nn.Dropout, nn.Identity,
+    nn.ModuleList,
 )  # fmt: skip
 
 

@@ -2,8 +2,8 @@
 same order, and so the same numbers to the bit.
 
 A token takes some hundred operations of a few microseconds each. At every call of a module PyTorch
-looks for hooks, parameters, submodules and taps; together that takes as long as many of the
-operations themselves (docs/experiments.md). Here it is all looked up once, before the first token.
+looks for hooks, parameters, submodules and taps. Here all that is looked up once, before the first
+token (what it brought, together with a shorter draw: docs/experiments.md).
 Where that could miss something (a hook that wants to see or change a value, another part, training,
 gradients), `flat_decoder` returns None, and the model itself is called.
 

@@ -172,11 +172,10 @@ class Trainer:
 
     def _one_step(self) -> None:
         start = time.perf_counter()
+        taken = self._next_batches()
+        waited = time.perf_counter() - start
         step = self.step + 1
         prepare(self.optimizer, step, self.schedule(step))
-        before_data = time.perf_counter()
-        taken = self._next_batches()
-        waited = time.perf_counter() - before_data
         pairs = [(sent(b.inputs, self.device), sent(b.targets, self.device)) for b in taken]
         world, rank = self.processes.world_size, self.processes.rank
         update = self.accumulator.step(
@@ -188,7 +187,6 @@ class Trainer:
         self._check(update)
 
     def _record_step(self, update: StepResult, seconds: float, waited: float) -> None:
-        """`seconds`: of all of the step; `waited`: of those, until its data was there."""
         speed = round(update.tokens / seconds, 1)
         self._record(
             {

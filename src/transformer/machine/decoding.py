@@ -10,7 +10,8 @@ gradients), `flat_decoder` returns None, and the model itself is called.
 The plain lines are `DecoderOnlyTransformer.hidden_states` and what it calls.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,8 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from transformer.machine.fast_paths import fused_attention
+from transformer.machine.int8 import Int8Matrix
 
-Linear = tuple[Any, Tensor | None]  # weight (outputs, inputs), bias (outputs)
+Linear = Callable[[Tensor], Tensor]  # (B, inputs) -> (B, outputs)
 Norm = tuple[tuple[int, ...], Tensor, Tensor, float]
 
 
@@ -57,12 +59,12 @@ class FlatDecoder:
         x = self.embedding(ids[:, None])[:, 0] + self._position(places)  # (B, D)
         for block, layer in zip(self.blocks, layers, strict=True):
             norm, qkv, out, feed_forward_norm, expand, contract = block
-            split = F.linear(F.layer_norm(x, *norm), *qkv).view(B, 3, H, 1, K)
+            split = qkv(F.layer_norm(x, *norm)).view(B, 3, H, 1, K)
             keys, values = layer.append(split[:, 1], split[:, 2])  # (B, H, S, K)
             heads = fused_attention(split[:, 0], keys, values, layer.mask)  # (B, H, 1, K)
-            x = x + F.linear(heads.reshape(B, H * K), *out)  # (B, D)
-            hidden = F.gelu(F.linear(F.layer_norm(x, *feed_forward_norm), *expand))  # (B, F)
-            x = x + F.linear(hidden, *contract)  # (B, D)
+            x = x + out(heads.reshape(B, H * K))  # (B, D)
+            hidden = F.gelu(expand(F.layer_norm(x, *feed_forward_norm)))  # (B, F)
+            x = x + contract(hidden)  # (B, D)
         cache.advance(1)
         final = F.layer_norm(x, *self.final_norm)  # (B, D)
         logits: Tensor = self.output.logits(final, self.embedding.weight)
@@ -89,7 +91,10 @@ def flat_decoder(model: nn.Module, known: Collection[type[nn.Module]]) -> FlatDe
 
 
 def _linear(module: nn.Linear) -> Linear:
-    return module.weight, module.bias
+    weight: Any = module.weight
+    if isinstance(weight, Int8Matrix):
+        return weight.linear(module.bias)
+    return partial(F.linear, weight=weight, bias=module.bias)
 
 
 def _norm(module: nn.LayerNorm) -> Norm:

@@ -18,6 +18,7 @@ What it costs in perplexity and brings in speed: docs/experiments.md, "Eight bit
 Source: Dettmers et al., "LLM.int8()" (2022), section 2.1, for the scale of a row.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -81,12 +82,22 @@ class Int8Matrix(nn.Module):
     def product(self, x: Tensor) -> Tensor:
         """x · Wᵀ: (..., C) -> (..., R)."""
         rows = x.reshape(-1, x.size(-1))  # (N, C)
-        if x.dtype == torch.bfloat16 and x.device.type == "cpu" and len(rows) <= FEW:
-            out = torch._weight_int8pack_mm(rows, self.numbers, self.scale)
-        else:
-            wide = F.linear(rows.float(), self.numbers.float()) * self.scale.float()
-            out = wide.to(x.dtype)  # (N, R)
-        return out.reshape(*x.shape[:-1], -1)
+        return self.linear(None)(rows).reshape(*x.shape[:-1], -1)
+
+    def linear(self, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
+        """x -> x · Wᵀ + bias for (N, C), with all that it needs looked up once: in a small model
+        the way through `F.linear` takes longer than the product."""
+        numbers, scale = self.numbers.detach(), self.scale
+        kernel = numbers.device.type == "cpu" and scale.dtype == torch.bfloat16
+
+        def apply(x: Tensor) -> Tensor:
+            if kernel and len(x) <= FEW and x.dtype == torch.bfloat16:
+                out = torch._weight_int8pack_mm(x, numbers, scale)
+            else:
+                out = (F.linear(x.float(), numbers.float()) * scale.float()).to(x.dtype)
+            return out if bias is None else out + bias  # (N, R)
+
+        return apply
 
     def look_up(self, ids: Tensor) -> Tensor:
         """Rows of W: (...) -> (..., C)."""

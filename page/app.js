@@ -73,15 +73,16 @@
     else if (!drawing) renderInTurns(state);
     return undefined;
   }
-  const TURN = 140; // ms of drawing between two breaths, as far as the last time tells (a breath costs a paint)
-  const took = new Map();
+  const LITTLE = 120, TURN = 50; // ms of drawing between two breaths, as far as the last time tells: all figures
+  const took = new Map(); //        where that is little (a breath costs a paint), or as many as a turn holds
   let waiting = [], drawing = false, rendered = 0;
 
   async function renderInTurns(state) {
     drawing = true;
     while (waiting.length) {
       await Page.breathe();
-      const end = performance.now() + TURN;
+      const all = [...took.values()].reduce((sum, ms) => sum + ms, 0);
+      const end = performance.now() + (all > LITTLE ? TURN : LITTLE);
       do {
         renderNext(state);
       } while (waiting.length && performance.now() + (took.get(waiting[0].steps[0]) ?? 0) < end);
@@ -97,7 +98,7 @@
     }
     if (steps.length || !waiting.length) return;
     waiting.shift();
-    document.documentElement.dataset.rendered = String(++rendered);
+    Promise.resolve(state.engine.answered?.()).then(() => { document.documentElement.dataset.rendered = String(++rendered); });
   }
 
   /** One broken figure must not take the others with it. */

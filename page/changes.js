@@ -7,9 +7,9 @@ Page.shared((Page) => {
    *  factor that this norm gives a query times that of a key. */
   function headVectors({ model, trace }, layer, head) {
     const { n_heads, n_kv_heads, head_size: K, variant } = model.config, T = trace.ids.length;
-    const { attention, attentionNorm, keep = 1, skip = 0 } = model.blocks[layer], embedded = trace.get("embedding");
-    const x = trace.residual(layer).map((value, i) => keep * value + skip * embedded[i]); // as SkipBlock
-    const both = Page.splitHeads(attention.qkvProjection(attentionNorm(x, { T, lesson: {} }), T), T, K, [n_heads, n_kv_heads]);
+    const block = model.blocks[layer], { attention } = block, pass = { T, lesson: {}, embedded: trace.get("embedding") };
+    const x = block.attentionNorm(block.enter(trace.residual(layer), pass), pass); // (T, D)
+    const both = Page.splitHeads(attention.qkvProjection(x, T), T, K, [n_heads, n_kv_heads]);
     const own = attention.qkNorm?.(...both, K), group = n_heads / n_kv_heads;
     const pick = ([queries, keys]) => ({ queries: rowsOf(queries, head, T * K), keys: rowsOf(keys, Math.floor(head / group), T * K) });
     const gains = [0, 1].map((i) => model.parameters.get(`blocks.${layer}.attention.qk_norm.gains.${i}`)?.data ?? [variant.qk_scale]);

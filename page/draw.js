@@ -44,6 +44,19 @@
     return things.get(name);
   }
 
+  const widths = new WeakMap();
+  const observer = new ResizeObserver((changed) => { for (const { target } of changed) widths.set(target, target.clientWidth); });
+
+  /** How wide a box is, in CSS pixels. Measured once and kept up to date from outside: a figure that asks the
+   *  box itself makes the browser lay out all that the figures before it have changed. */
+  function widthOf(box) {
+    if (!widths.has(box)) {
+      widths.set(box, box.clientWidth);
+      observer.observe(box);
+    }
+    return widths.get(box) || 640; // 0: not shown yet
+  }
+
   /** One sentence under a figure that says in words what it shows. */
   function readout(box, text) {
     const node = keep(box, "readout", () => element("p", { class: "readout" }));
@@ -136,5 +149,5 @@
 
   const shorten = (text, length = 9) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
 
-  Object.assign(Page, { element, svg, slot, keep, readout, subtitle, bars, chips, format, decimals, percent, shorten });
+  Object.assign(Page, { element, svg, slot, keep, widthOf, readout, subtitle, bars, chips, format, decimals, percent, shorten });
 })();

@@ -8,16 +8,23 @@
   const Page = (window.Page ??= {});
   class LocalEngine {
     constructor(model) {
-      Object.assign(this, { isLocal: true, model, host: Page.hostOf(model) });
+      Object.assign(this, { isLocal: true, model, host: Page.hostOf(model), open: new Set() });
     }
 
     /** At once, or with `turns` a little at a time. */
-    ask(task, question, { done, failed, progress, turns = false }) {
+    ask(task, question, { done, failed, progress, turns = false, lasting = false }) {
       let on = true;
       const work = Page.tasks[task](this.host, question);
       if (!turns) return attempt(() => done(Page.finish(work)), failed);
-      Page.inTurns(work, { onProgress: progress, cancelled: () => !on }).then((answer) => on && done(answer), failed);
+      const answer = Page.inTurns(work, { onProgress: progress, cancelled: () => !on }).then((found) => on && done(found), failed);
+      if (!lasting) this.open.add(answer);
+      answer.finally(() => this.open.delete(answer));
       return { cancel: () => { on = false; } };
+    }
+
+    /** Once all that was asked about the prompt is drawn. */
+    answered() {
+      return Promise.allSettled(this.open);
     }
 
     /** The pass that all figures share. */

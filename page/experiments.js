@@ -35,17 +35,18 @@ Page.shared((Page) => {
   }
 
   /** Output of the first block's attention at the last position. */
-  function* firstAttention(model, ids, lesson) {
-    const first = Page.buildModel({ ...model.config, n_layers: 1 }, model.parameters);
-    let output;
-    const tap = (name, values) => { if (name === "blocks.0.attention.output") output = values; };
-    yield* first.steps(ids, { tap, lesson, logits: "none" });
-    return output.slice(-model.config.d_model);
+  function firstAttention(model, ids, lesson) {
+    const pass = model.startPass(ids, null, null, lesson), [block] = model.blocks;
+    pass.embedded = model.embed(ids, pass); // (T, D)
+    const x = block.attentionNorm(block.enter(pass.embedded, pass), pass); // (T, D)
+    return block.attention.forward(x, pass).slice(-model.config.d_model); // (D)
   }
 
   /** How much that output changes when the order does. */
   function* orderEffect(model, ids, other, lesson) {
-    const a = yield* firstAttention(model, ids, lesson), b = yield* firstAttention(model, other, lesson);
+    const a = firstAttention(model, ids, lesson);
+    yield;
+    const b = firstAttention(model, other, lesson);
     return { change: Math.max(...a.map((value, i) => Math.abs(value - b[i]))), size: Math.max(...a.map(Math.abs)) };
   }
 
@@ -80,6 +81,8 @@ Page.shared((Page) => {
     return block.feedForward.sums(block.feedForwardNorm(stream, { T: 1, lesson: {} }), 1);
   }
 
+  const PIECE = 32; // tokens of a text between two pauses, for each block
+
   /** Logits at position t with one neuron of a block held at zero everywhere. */
   function* silence(model, ids, layer, neuron, t) {
     const tap = (name, values, [T, F]) => {
@@ -88,7 +91,13 @@ Page.shared((Page) => {
       for (let row = 0; row < T; row++) out[row * F + neuron] = 0;
       return out;
     };
-    return yield* Page.part(model.steps(ids.slice(0, t + 1), { tap, logits: "last" }), 0, 1, model.config.n_layers);
+    const cache = new Page.KVCache(model.config, t + 1);
+    let logits;
+    for (let from = 0; from <= t; from += PIECE) {
+      const to = Math.min(from + PIECE, t + 1), pass = model.steps(ids.slice(from, to), { cache, tap, logits: "last" });
+      logits = yield* Page.part(pass, from / (t + 1), to / (t + 1), model.config.n_layers);
+    }
+    return logits;
   }
 
   /** Step 5: logits (T, V) with a part taken away; "none": with all of them. */

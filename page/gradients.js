@@ -45,30 +45,33 @@ Page.shared((Page) => {
     return yield* headErrors(model, hidden, ids.slice(1), rows);
   }
 
-  /** Sum over the first `lengths[i]` tokens of each part: Σ error hᵀ, (R, D). */
-  function headGradient(parts, lengths = parts.map((part) => part.tokens)) {
+  /** Sum over the first `lengths[i]` tokens of each part: Σ error hᵀ, (R, D); a pause after each part. */
+  function* headGradientSteps(parts, lengths = parts.map((part) => part.tokens)) {
     const { D } = parts[0], R = parts[0].errors.length / parts[0].tokens;
     const sum = new Float32Array(R * D);
-    parts.forEach(({ hidden, errors }, i) => {
+    for (const [i, { hidden, errors }] of parts.entries()) {
       for (let r = 0; r < R; r++) {
         for (let t = 0; t < lengths[i]; t++) {
           const error = errors[t * R + r];
           for (let d = 0; d < D; d++) sum[r * D + d] += error * hidden[t * D + d];
         }
       }
-    });
+      yield;
+    }
     return sum;
   }
 
+  const headGradient = (parts, lengths) => Page.finish(headGradientSteps(parts, lengths));
+
   /** Gradients as a GradientAccumulator adds them: each micro-batch scaled, then summed.
    *  micro: arrays of sequence indices; shares: the factor of each micro-batch's mean. */
-  function accumulate(parts, micro, lengths, shares) {
+  function* accumulate(parts, micro, lengths, shares) {
     const total = new Float64Array(parts[0].D * parts[0].errors.length / parts[0].tokens);
-    micro.forEach((members, i) => {
-      const own = headGradient(members.map((s) => parts[s]), members.map((s) => lengths[s]));
+    for (const [i, members] of micro.entries()) {
+      const own = yield* headGradientSteps(members.map((s) => parts[s]), members.map((s) => lengths[s]));
       const factor = shares[i] / members.reduce((n, s) => n + lengths[s], 0);
       for (let j = 0; j < own.length; j++) total[j] += own[j] * factor;
-    });
+    }
     return total;
   }
 
@@ -118,6 +121,6 @@ Page.shared((Page) => {
   }
 
   Object.assign(Page, {
-    gradientRows, headError, headErrors, sequenceErrors, headGradient, accumulate, gram, gramRow, inner, angle, measuredNoise,
+    gradientRows, headError, headErrors, sequenceErrors, headGradient, headGradientSteps, accumulate, gram, gramRow, inner, angle, measuredNoise,
   });
 });

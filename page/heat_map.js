@@ -18,7 +18,7 @@
     map.frame.setAttribute("aria-label", `${options.label}. Heat map of ${rows} by ${columns} cells; arrow keys move.`);
     paint(map, layout(box, options));
     showCursor(map, false);
-    scrollTo(map, options.selected);
+    scrollTo(map, box);
     return map;
   }
 
@@ -36,7 +36,7 @@
   }
 
   function layout(box, { rows, columns, rowLabels, columnLabels, cell, cellHeight, texts }) {
-    const room = Math.min(box.clientWidth || 640, 720);
+    const room = Math.min(Page.widthOf(box), 720);
     const left = rowLabels ? 78 : 0, top = columnLabels ? 66 : 0;
     const small = Boolean(texts) || (rows <= SMALL && columns <= SMALL);
     const right = columnLabels ? 30 : 0; // the last label leans over its column
@@ -85,10 +85,9 @@
   }
 
   /** Where the map is wider than its box, show the selected column. */
-  function scrollTo(map, selected) {
-    if (!selected) return;
-    const { left, width } = map.state.place, scroller = map.firstChild;
-    scroller.scrollLeft = left + (selected[1] + 1) * width - scroller.clientWidth;
+  function scrollTo(map, box) {
+    const { place: { left, width, right }, options: { selected, columns } } = map.state, room = Page.widthOf(box);
+    if (selected && left + columns * width + right > room) map.firstChild.scrollLeft = left + (selected[1] + 1) * width - room;
   }
 
   const labelStep = (size) => Math.max(1, Math.ceil(13 / size));

@@ -184,9 +184,8 @@ Page.shared((Page) => {
       [this.skip] = parameters.data(`${this.name}.skip`); // λ₂
     }
 
-    forward(x, pass) {
-      const mixed = pass.lesson.residual === false ? x : x.map((value, i) => this.keep * value + this.skip * pass.embedded[i]);
-      return super.forward(mixed, pass);
+    enter(x, { lesson, embedded }) {
+      return lesson.residual === false ? x : x.map((value, i) => this.keep * value + this.skip * embedded[i]);
     }
   }
 

@@ -91,10 +91,16 @@ Page.shared((Page) => {
     forward(x, pass) {
       const { T, D, lesson } = pass;
       const plus = (stream, write) => (lesson.residual === false ? write : add(stream, write));
+      x = this.enter(x, pass); // (T, D)
       x = plus(x, this.attention.forward(this.attentionNorm(x, pass), pass)); // (T, D)
       x = pass.tap(`${this.name}.residual_middle`, x, [T, D]);
       x = plus(x, this.feedForward.forward(this.feedForwardNorm(x, pass), pass)); // (T, D)
       return pass.tap(`${this.name}.residual`, x, [T, D]);
+    }
+
+    /** What the block begins with; a variant mixes something in. */
+    enter(x) {
+      return x;
     }
   }
 

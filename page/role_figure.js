@@ -8,17 +8,19 @@
   const AT_ONCE = 1e10; // multiply-adds that are spent on more than the least
   const SHORTEST = 8; // context of a model that is worth watching
 
-  /** options: {task, label: of the button for a large model, what: "heads", show(found, texts): draws
-   *  the chosen one}. Returns {render(change), draw(): after another one has been chosen}. */
-  function roleFigure(box, state, { task, label, what, show }) {
-    const figure = { found: null, texts: null, due: false, watched: false };
+  /** options: {task, label: of the button for a large model, what: "heads", chosen(): which one, as a
+   *  text, show(found, texts): draws it}. Returns {render(change), draw(): another may have been chosen}. */
+  function roleFigure(box, state, { task, label, what, chosen, show }) {
+    const figure = { found: null, texts: null, shown: null, due: false, watched: false };
     const ask = Page.request(box, state, { task, label, turns: true, lasting: true,
       progress: ({ share }, { texts }) => readout(box, `Measuring: the model reads ${count(texts, "story", "stories")} with all its ${what}, ${Math.round(100 * share)} % …`),
-      draw: (found, { texts }) => { Object.assign(figure, { found, texts }); draw(); } });
+      draw: (found, { texts }) => { Object.assign(figure, { found, texts, shown: null }); draw(); } });
 
     function draw() {
       box.classList.toggle("empty", !figure.found);
-      if (figure.found) show(figure.found, figure.texts);
+      const which = chosen(); // the stories stay the same, whatever the prompt is
+      if (figure.found && figure.shown !== which) show(figure.found, figure.texts);
+      figure.shown = figure.found ? which : null;
     }
 
     /** Starts when the figure's step is near what is visible. */

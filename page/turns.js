@@ -3,6 +3,7 @@
 "use strict";
 Page.shared((Page) => {
   const TURN = 40; // ms of work between two breaths
+  const FIRST = 10; // of the first turn, which begins while other figures wait to be drawn
 
   /** All of it at once; what it returns. */
   function finish(work) {
@@ -14,15 +15,15 @@ Page.shared((Page) => {
 
   /** Turn by turn; null once cancelled() says so. */
   async function inTurns(work, { onProgress = () => {}, cancelled = () => false, rest = breathe } = {}) {
-    for (let since = performance.now(), progress; ;) {
+    for (let since = performance.now(), turn = FIRST, progress; ;) {
       const { done, value } = work.next();
       if (done) return value;
       progress = value ?? progress;
-      if (performance.now() - since < TURN) continue;
+      if (performance.now() - since < turn) continue;
       if (progress) onProgress(progress);
       await rest();
       if (cancelled()) return null;
-      [since, progress] = [performance.now(), undefined];
+      [since, turn, progress] = [performance.now(), TURN, undefined];
     }
   }
 

@@ -7,7 +7,7 @@
 
   function mount(root, state) {
     slots = { shares: Page.slot(root, "shares"), drop: Page.slot(root, "without") };
-    ask = Page.request(slots.drop, state, { task: "without", label: "Compute without it", draw: (both, question) => showDrop(state, both, question) });
+    ask = Page.request(slots.drop, state, { task: "without", label: "Compute without it", turns: true, draw: (both, question) => showDrop(state, both, question) });
     parts = Page.choice(Page.controls(slots.drop), { label: "Drop", options: [], onChange: (part) => { local.part = part; askDrop(state); } });
   }
 

@@ -13,7 +13,8 @@
   /** chosen: {layer, neuron}, which changes; pick(neuron) chooses another. */
   function neuronRole(box, state, chosen, pick) {
     let counted = { texts: null, counts: null };
-    return Page.roleFigure(box, state, { task: "neuronRoles", label: "Read stories with all neurons", what: "neurons", show: (found, texts) => {
+    return Page.roleFigure(box, state, { task: "neuronRoles", label: "Read stories with all neurons", what: "neurons", chosen: () => `${chosen.layer}.${chosen.neuron}`,
+      show: (found, texts) => {
       const { layer, neuron } = chosen;
       if (neuron === null) return; // not chosen yet: the model still answers
       if (counted.texts !== texts) counted = { texts, counts: countTokens(texts) };

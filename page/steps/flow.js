@@ -120,7 +120,7 @@
    *  for the others: [{node, layer: the last one in it, hue}]. */
   function drawBlocks(state) {
     const { n_layers: L } = state.model.config, box = pictures.blocks;
-    const room = WIDE.matches ? Math.max(2, Math.floor((box.clientWidth + 6) / 43)) : 4;
+    const room = WIDE.matches ? Math.max(2, Math.floor((Page.widthOf(box) + 6) / 43)) : 4;
     const all = Array.from({ length: L - 1 }, (_, i) => i + 1);
     const layers = all.length <= room ? all : [...all.slice(0, room - 1), L - 1];
     box.parentNode.hidden = L === 1;

@@ -98,7 +98,7 @@
 
   /** Every token of the vocabulary as a bar, the most likely first; both scales logarithmic. */
   function drawVocabulary(order, before, after) {
-    const width = Math.max(280, Math.min(figure.box.clientWidth || 640, 720)), height = 230;
+    const width = Math.max(280, Math.min(Page.widthOf(figure.box), 720)), height = 230;
     const [left, right, top, bottom] = [48, width - 6, 10, height - 36], V = order.length;
     const x = (rank) => left + (Math.log(rank + 1) / Math.log(V + 1)) * (right - left);
     const y = (p) => bottom - (Math.log(Math.max(p, LOWEST) / LOWEST) / Math.log(1 / LOWEST)) * (bottom - top);

@@ -9,7 +9,7 @@
   function mount(root, state) {
     slots = Object.fromEntries(["gallery", "head", "mask"].map((name) => [name, Page.slot(root, name)]));
     role = Page.headRole(Page.slot(root, "head-role"), state, local);
-    ask = Page.request(slots.mask, state, { task: "mask", label: "Compare the logits", draw: (changes, question) => showMask(state, changes, question) });
+    ask = Page.request(slots.mask, state, { task: "mask", label: "Compare the logits", turns: true, draw: (changes, question) => showMask(state, changes, question) });
     const box = Page.controls(slots.mask);
     Page.toggle(box, { label: "Causal mask on", checked: true, onChange: (on) => { local.mask = on; askMask(state); } });
     replacements = Page.choice(box, { label: "Last token becomes", options: [], onChange: (id) => { local.replacement = id; askMask(state); } });
@@ -29,7 +29,7 @@
   function showGallery(state) {
     const { n_layers, n_heads } = state.model.config;
     const grid = Page.keep(slots.gallery, "gallery", () => element("div", { class: "gallery", role: "group", "aria-label": "Heads" }));
-    const key = `${n_layers},${n_heads}`, room = slots.gallery.clientWidth || 640;
+    const key = `${n_layers},${n_heads}`, room = Page.widthOf(slots.gallery);
     const side = n_heads * Math.max(1, Math.floor(room / (n_heads * 84))); // whole blocks next to each other
     grid.style.gridTemplateColumns = `repeat(${Math.min(side, n_layers * n_heads)}, minmax(0, 5.5rem))`;
     if (grid.shape !== key) {

@@ -12,7 +12,7 @@
 
   /** chosen: {layer, head}, which changes. */
   function headRole(box, state, chosen) {
-    return Page.roleFigure(box, state, { task: "headRoles", label: "Read stories with all heads", what: "heads",
+    return Page.roleFigure(box, state, { task: "headRoles", label: "Read stories with all heads", what: "heads", chosen: () => `${chosen.layer}.${chosen.head}`,
       show: (found, texts) => show(box, state, chosen, found, texts) });
   }
 

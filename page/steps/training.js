@@ -40,8 +40,7 @@
       figure.batch = null;
       if (figure.seen) load();
     } else if (figure.batch?.K && change === "prompt") {
-      usePrompt(figure.batch);
-      draw();
+      if (usePrompt(figure.batch)) draw();
     } else if (figure.batch?.K && change !== "pin") draw();
   }
 
@@ -71,12 +70,14 @@
     });
   }
 
-  /** The reader's prompt is the first sequence, where it is long enough. */
+  /** The reader's prompt is the first sequence, where it is long enough; whether that changed anything. */
   function usePrompt(batch) {
     const { ids, trace, model, engine } = figure.state, { length, rows } = batch;
-    if (batch.model !== model) return;
+    if (batch.model !== model) return false;
     const fits = engine.isLocal && ids.length > length && rows.length === model.config.vocab_size;
-    batch.promptUsed = fits;
+    const prompt = fits ? ids.slice(0, length + 1).join() : "";
+    if (prompt === batch.prompt) return false;
+    Object.assign(batch, { prompt, promptUsed: fits });
     if (!fits) batch.parts[0] = batch.own;
     else {
       const D = model.config.d_model, errors = new Float32Array(length * rows.length);
@@ -86,9 +87,11 @@
       const hidden = trace.get("final_norm").slice(0, length * D);
       batch.parts[0] = { hidden, errors, tokens: length, D };
     }
-    if (!batch.gradients) return;
-    batch.gradients[0] = Page.headGradient([batch.parts[0]], [batch.lengths[0]]);
-    Page.gramRow(batch.K, batch.gradients, 0);
+    if (batch.gradients) {
+      batch.gradients[0] = Page.headGradient([batch.parts[0]], [batch.lengths[0]]);
+      Page.gramRow(batch.K, batch.gradients, 0);
+    }
+    return true;
   }
 
   /** How many targets each sequence has, and each sequence's gradient. */
@@ -113,7 +116,7 @@
         Page.gramRow(K, gradients, i);
       }
       if (turn !== figure.turn || batch !== figure.batch) return; // other controls, another model
-      Object.assign(batch, { lengths, gradients, K });
+      Object.assign(batch, { lengths, gradients, K, prompt: null });
       usePrompt(batch); // which may have changed meanwhile
     }
     draw();
@@ -153,7 +156,10 @@
     drawArrows(K, micro, whole, angles);
     describe(micro, total, angles);
     clearTimeout(figure.timer);
-    figure.timer = setTimeout(() => compare(batch, micro), 120);
+    const timer = (figure.timer = setTimeout(async () => {
+      const found = await Page.inTurns(compare(batch, micro), { cancelled: () => timer !== figure.timer || batch !== figure.batch });
+      if (found) showComparison(found);
+    }, 120));
     drawNoise(batch);
     figure.adamw.draw(batch);
   }
@@ -177,7 +183,7 @@
 
   /** The whole batch's gradient to the right; the others at their true angle and length. */
   function drawArrows(K, micro, whole, angles) {
-    const [width, height] = [Math.min(figure.box.clientWidth || 600, 640), 300];
+    const [width, height] = [Math.min(Page.widthOf(figure.box), 640), 300];
     const picture = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img",
       "aria-label": `Arrows: ${figure.count} gradients of micro-batches, their partial mean, the gradient of the whole batch` });
     const length = (weights) => Math.sqrt(Page.inner(K, weights, weights));
@@ -223,16 +229,19 @@
   }
 
   /** The claim itself, entry by entry: accumulated against one big batch. */
-  function compare(batch, micro) {
-    if (batch !== figure.batch) return;
+  function* compare(batch, micro) {
     const members = micro.flatMap((one) => one.members), total = micro.reduce((n, one) => n + one.tokens, 0);
-    const big = Page.headGradient(members.map((s) => batch.parts[s]), members.map((s) => batch.lengths[s]));
-    const sum = Page.accumulate(batch.parts, micro.map((one) => one.members), batch.lengths, micro.map((one) => one.share));
+    const big = yield* Page.headGradientSteps(members.map((s) => batch.parts[s]), members.map((s) => batch.lengths[s]));
+    const sum = yield* Page.accumulate(batch.parts, micro.map((one) => one.members), batch.lengths, micro.map((one) => one.share));
     let difference = 0, size = 0;
     for (let i = 0; i < big.length; i++) {
       difference = Math.max(difference, Math.abs(sum[i] - big[i] / total));
       size = Math.max(size, Math.abs(big[i] / total));
     }
+    return { difference, size };
+  }
+
+  function showComparison({ difference, size }) {
     figure.box.dataset.difference = difference;
     readout(figure.box, `${figure.sentence}Largest difference between the accumulated gradient and that of one big batch, `
       + `over all entries: ${format(difference)}; largest entry: ${format(size)}.`);

@@ -13,7 +13,7 @@
       onInput: (wire) => { local.wire = wire; local.change = 0; offer(state); } });
     slider = Page.slider(row, { label: "Change the weight by", min: -6, max: 6, value: 0,
       format: (at) => (found ? signed(found.curve[at + 6][0]) : "0"), onInput: (at) => { local.change = at; draw(state); } });
-    ask = Page.request(box, state, { task: "backPropagate", label: "Send the error back",
+    ask = Page.request(box, state, { task: "backPropagate", label: "Send the error back", turns: true,
       draw: (answer) => { found = answer; draw(state); } });
   }
 

@@ -9,7 +9,7 @@
   function mount(root, state) {
     slots = Object.fromEntries(["output", "lens", "parts"].map((name) => [name, Page.slot(root, name)]));
     const draw = (table, { from, to }) => drawLens(state, table, from, to);
-    ask = Page.request(slots.lens, state, { task: "lens", label: "Read every layer", draw, progress: draw });
+    ask = Page.request(slots.lens, state, { task: "lens", label: "Read every layer", turns: true, draw, progress: draw });
   }
 
   function render(state, change) {
@@ -34,7 +34,7 @@
   /** Columns that fit next to each other, the pinned one among them. */
   function askLens({ model, engine, ids, pinned }) {
     const { n_layers: L, d_model: D, vocab_size: V } = model.config;
-    const fit = Math.floor(((slots.lens.clientWidth || 640) - 80) / CELL);
+    const fit = Math.floor((Page.widthOf(slots.lens) - 80) / CELL);
     const afford = engine.isLocal ? Math.floor(MOST_PRODUCTS / ((L + 1) * D * V)) : fit;
     const room = Math.max(1, Math.min(fit, afford)), to = Math.min(ids.length, Math.max(pinned + 1, room));
     ask.offer({ from: Math.max(0, to - room), to });

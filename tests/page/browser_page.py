@@ -53,11 +53,16 @@ class OpenPage:
 
     def type_prompt(self, text: str) -> None:
         """Fill in the prompt and wait until every figure shows it."""
+        self.answered()
         before = self.run(RENDERED)
         self.page.fill("#prompt", text)
         self.page.wait_for_function(
             "(before) => Number(document.documentElement.dataset.rendered) > before", arg=before
         )
+
+    def answered(self) -> None:
+        """Wait until the model has answered what figures asked about the prompt."""
+        self.run("() => Page.state.engine.answered?.()")
 
     def tour(self) -> None:
         """Scroll past every section, as a reader does: some figures wait until they are seen."""

@@ -62,6 +62,7 @@ def test_controls_answer_the_keyboard(open_page) -> None:
     assert page.inner_text('[data-slot="merges"] .readout') != before
     page.locator('[data-slot="mask"] input[type="checkbox"]').focus()
     page.keyboard.press("Space")
+    opened.answered()
     assert "mask off" in page.inner_text('[data-slot="mask"] .readout')
     page.locator('[data-slot="dot"] input[type="radio"]').first.focus()
     page.keyboard.press("ArrowRight")

@@ -66,7 +66,7 @@ def accumulated(page: OpenPage, batch: list[list[int]], micro: int, by_tokens: b
         }}
         return btoa(pieces.join(""));
       }};
-      const sum = Page.accumulate(parts, groups, lengths, shares);
+      const sum = Page.finish(Page.accumulate(parts, groups, lengths, shares));
       return [text(sum), text(Page.headGradient(parts).map((value) => value / total))];
     }}"""
     rows = list(range(page.run("() => Page.state.model.config.vocab_size")))

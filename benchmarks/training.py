@@ -34,7 +34,7 @@ from transformer.attention import causal_mask, scaled_dot_product_attention
 from transformer.config import ModelConfig
 from transformer.data.tokenizer import load_tokenizer
 from transformer.loss import LossModule
-from transformer.machine.device import keep_freed_memory
+from transformer.machine.device import choose_bf16, keep_freed_memory
 from transformer.machine.fast_paths import fused_attention
 from transformer.machine.turns import interleave
 from transformer.model import DecoderOnlyTransformer
@@ -186,7 +186,7 @@ def speed(rounds: int, nanogpt: Path | None) -> None:
 def overhead(rounds: int) -> None:
     """A step of 16 micro-batches against 16 times forward and backward alone."""
     model = our_model()
-    loss_module = LossModule(model, bf16=True, compiled=True)
+    loss_module = LossModule(model, bf16=choose_bf16("cpu"), compiled=True)
     accumulator = GradientAccumulator(loss_module, adamw(model, 3e-4, 0.1), 16)
     batches = random_batches(16)
 
@@ -230,7 +230,7 @@ def length(rounds: int) -> None:
 
 
 def show_profile() -> None:
-    step = ours(bf16=True, compiled=True)
+    step = ours(bf16=choose_bf16("cpu"), compiled=True)
     for _ in range(3):
         step()
     with profile(activities=[ProfilerActivity.CPU]) as recorded:
@@ -243,7 +243,7 @@ def checkpoint(rounds: int) -> None:
     """Copying and writing, both done by the thread that trains, against a step as it comes."""
     config = TrainingConfig()
     model, tokenizer = our_model(), load_tokenizer("p50k_base")
-    loss_module = LossModule(model, bf16=True, compiled=True)
+    loss_module = LossModule(model, bf16=choose_bf16("cpu"), compiled=True)
     optimizer = adamw(model, 3e-4, 0.1)
     accumulator = GradientAccumulator(loss_module, optimizer, config.accumulation_steps)
     batches = random_batches(config.accumulation_steps)

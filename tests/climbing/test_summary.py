@@ -61,12 +61,15 @@ def test_the_way_is_a_straight_line_between_evaluations() -> None:
 
 def test_table_and_picture(tmp_path: Path) -> None:
     found = summarise(STUDY, ROWS, SECONDS)
-    console = plain_console(width=120, record=True)
+    found[2] = replace(found[2], rung="value_embeddings", parameters=10**8)
+    console = plain_console(width=80, record=True)
     console.print(table(found, "three rungs"))
-    lines = {line.split()[1]: line for line in console.export_text().splitlines() if "│" in line}
+    text = console.export_text()
+    assert "…" not in text  # nothing is cut off
+    lines = {line.split()[0]: line for line in text.splitlines() if line.strip()}
     assert "2.40×" in lines["rotary"]  # 3000 / 1250 tokens
     assert "1.20×" in lines["rotary"]  # at half the speed
-    assert "–" in lines["relu2"]
+    assert "–" in lines["value_embeddings"]
     saved = json.loads(json.dumps(to_json(STUDY, found, 0.5)))
     assert (saved["format"], saved["tokens"], saved["floor"]) == ("ladder 1", 3000, 0.5)
     assert saved["rungs"][1]["loss"] == {"mean": 2.2, "deviation": pytest.approx(math.sqrt(0.08))}

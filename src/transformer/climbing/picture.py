@@ -22,7 +22,7 @@ def draw_ladder(found: Sequence[RungSummary], floor: float | None, path: Path, t
     lowest = min(each.loss.mean for each in found)
     left.set_ylim(lowest - 0.05, lowest + 2.5 * (found[0].loss.mean - lowest) + 0.3)
     left.set(xlabel="seconds of training", ylabel="validation loss, nats per token", title=title)
-    left.legend(fontsize="small")
+    left.legend(fontsize="x-small", ncols=2, loc="upper right")
     left.grid(alpha=0.3)
     _draw_gains(right, found, colors)
     path.parent.mkdir(parents=True, exist_ok=True)

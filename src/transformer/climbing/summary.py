@@ -148,11 +148,12 @@ def to_json(study: Study, found: Sequence[RungSummary], floor: float | None) -> 
 
 
 def table(found: Sequence[RungSummary], title: str) -> Table:
-    """For the terminal."""
-    shown = Table(title=title)
-    headings = ("rung", "loss", "gain", "tokens to it", "time to it", "tokens/s", "params", "MB")
+    """For the terminal, 80 columns wide."""
+    shown = Table(title=title, box=None, padding=(0, 1, 0, 0))
+    shown.add_column("rung", no_wrap=True)
+    headings = ("loss", "gain", "tokens\nto it", "time\nto it", "tokens\n/s", "M params", "MB")
     for heading in headings:
-        shown.add_column(heading, justify="left" if heading == "rung" else "right")
+        shown.add_column(heading, justify="right", no_wrap=True)
     first = found[0]
     for each in found:
         reached = each.tokens_to_target
@@ -163,14 +164,14 @@ def table(found: Sequence[RungSummary], title: str) -> Table:
             "–" if reached is None else f"{first.tokens / reached.mean:.2f}×",
             _times(first, each),
             f"{1 / each.seconds_per_token:,.0f}",
-            f"{each.parameters:,}",
+            f"{each.parameters / 1e6:.2f}",
             "–" if each.peak_mb is None else f"{each.peak_mb:,.0f}",
         )
     return shown
 
 
 def _plus_minus(spread: Spread) -> str:
-    return f"{spread.mean:.3f} ±{spread.deviation:.3f}"
+    return f"{spread.mean:z.3f} ±{spread.deviation:.3f}"
 
 
 def _times(first: RungSummary, each: RungSummary) -> str:

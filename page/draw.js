@@ -136,7 +136,7 @@
   }
 
   /** With so many digits after the point. */
-  const decimals = (value, digits) => value.toFixed(digits).replace("-", "−");
+  const decimals = (value, digits) => value.toFixed(digits).replace(/^-(?=[0.]*$)/, "").replace("-", "−");
 
   function superscript(power) {
     return power.replace("+", "").replace(/[-\d]/g, (c) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(c)]);

@@ -131,6 +131,12 @@ def test_the_lines_are_over_time_or_over_tokens(page: OpenPage, shipped_table: A
         )
 
 
+def test_what_rounds_to_nothing_has_no_sign(page: OpenPage) -> None:
+    values = [-0.0002, -0.02, 0, -10]
+    shown = page.run("(values) => values.map((value) => Page.decimals(value, 3))", values)
+    assert shown == ["0.000", "−0.020", "0.000", "−10.000"]
+
+
 def test_own_numbers_and_what_they_are_worth_in_words(page: OpenPage, tmp_path: Path) -> None:
     assert "mine.json is loaded" in give(page, a_ladder(), tmp_path)
     assert "text files, tokenizer bpe:512: 5 rungs, 1,000 tokens" in page.page.inner_text("#ladder")

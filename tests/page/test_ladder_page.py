@@ -82,7 +82,7 @@ def test_every_rung_of_the_shipped_table_has_its_bar_and_its_line(
         if each["gain"]:
             mean, deviation = each["gain"]["mean"], each["gain"]["deviation"]
             spread = f" ± {deviation:.3f}" if each["seeds"] > 1 else ""
-            assert f"{mean:.3f}{spread}".replace("-", "−") in bar["text"].split("\n")
+            assert f"{mean:z.3f}{spread}".replace("-", "−") in bar["text"].split("\n")
     gains = [each["gain"]["mean"] if each["gain"] else -9 for each in rungs]
     assert [bar["pressed"] for bar in bars].index(True) == gains.index(max(gains))
     lines = "() => document.querySelectorAll('#ladder [data-slot=ladder] polyline').length"

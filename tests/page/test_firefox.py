@@ -31,7 +31,9 @@ def test_the_page_works_in_firefox(firefox: Firefox, shipped: LoadedModel) -> No
     firefox.open(INDEX.as_uri())
     ready = "return document.documentElement.dataset.ready"
     wait_until(lambda: firefox.run(ready) == "true", 60)
-    slots = "return Array.from(document.querySelectorAll('.readout'), (node) => node.textContent)"
+    wait_until(lambda: firefox.run("return page.Page.state.engine.open.size") == 0, 60)
+    slots = """return Object.fromEntries(Array.from(document.querySelectorAll('.readout'),
+      (node) => [node.closest('[data-slot]').dataset.slot, node.textContent]))"""
     before = firefox.run(slots)
     assert len(before) > 15
 
@@ -39,7 +41,8 @@ def test_the_page_works_in_firefox(firefox: Firefox, shipped: LoadedModel) -> No
     firefox.run("page.Page.setPrompt(page.Page.state, arguments[0])", text)
 
     def changed() -> int:
-        return sum(a != b for a, b in zip(before, firefox.run(slots), strict=True))
+        now = firefox.run(slots)
+        return sum(now[name] != text for name, text in before.items())
 
     wait_until(lambda: changed() >= 12, 60)  # they are drawn in turns
 

@@ -165,3 +165,21 @@ def test_the_writes_sum_to_the_final_stream(shared_page: OpenPage) -> None:
     differences = shared_page.run(script)
     assert len(differences) > 5
     assert max(differences) <= 1e-4
+
+
+def test_a_long_text_with_a_silenced_neuron_is_read_in_pieces(shared_page: OpenPage) -> None:
+    script = """() => {
+      const { model, tokenizer } = Page.state, t = 69, neuron = 5;
+      const story = tokenizer.encode(Page.samples.stories[0]), place = "feed_forward.activations";
+      const ids = [tokenizer.startOfText, ...story].slice(0, t + 1);
+      const tap = (name, values, [T, F]) => (name !== `blocks.1.${place}` ? undefined
+        : values.map((value, i) => (i % F === neuron ? 0 : value)));
+      const whole = model.forward(ids, { tap, logits: "last" });
+      const intact = model.forward(ids, { logits: "last" });
+      const pieces = Page.finish(Page.silence(model, ids, 1, neuron, t));
+      const most = (a, b) => Math.max(...a.map((value, i) => Math.abs(value - b[i])));
+      return [ids.length, most(whole, pieces), most(intact, pieces)];
+    }"""
+    length, difference, effect = shared_page.run(script)
+    assert length == 70
+    assert difference < 1e-5 < 1e-3 < effect

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from browser_page import INDEX, RENDERED, ROOT
 
 FOLLOW_THE_PROMPT = {
@@ -92,6 +93,19 @@ def test_a_shared_link_brings_back_prompt_and_pin(open_page) -> None:
     assert again.page.input_value("#prompt") == "Zulma sang: tri la"
     broken = open_page().load("#heads&pin=99999&prompt=%E0%A4%A")
     assert broken.all_problems() == []
+
+
+@pytest.mark.parametrize("step", ["heads", "inside"])
+def test_a_link_leads_to_its_step_and_stays_there(open_page, step) -> None:
+    """Figures above it take their room when they are near: the step must not be pushed away."""
+    opened = open_page().load(f"#{step}")
+    opened.page.wait_for_function(
+        f"""() => [...document.querySelectorAll("#{step} .readout")].every(
+          (node) => node.textContent && !node.textContent.startsWith("Measuring"))"""
+    )
+    top = opened.run("(id) => document.getElementById(id).getBoundingClientRect().top", step)
+    assert 0 <= top < 300
+    assert opened.run("() => document.querySelector('#contents [aria-current]').hash") == f"#{step}"
 
 
 def test_typing_fast_ends_at_the_last_letter(open_page) -> None:

@@ -113,7 +113,7 @@ def test_another_model_cancels_the_reading(
     open_page: Any, shipped: LoadedModel, tmp_path: Path
 ) -> None:
     """Nothing of the old one is shown, and it is read no further."""
-    page = open_page().load("#heads")
+    page = open_page().load()  # far from the step, so that nothing is read yet
     page.run("""() => {
       const roles = Page.tasks.headRoles;
       window.pauses = [];

@@ -91,6 +91,7 @@ def test_a_hang_anywhere_is_a_crash_that_shows_where(tmp_path: Path) -> None:
         assert re.search(rf"test_{place}.py\", line \d+ in hang", done.stderr), place
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", ENDS.values(), ids=ENDS)
 def test_a_run_over_its_limit_is_an_error_that_shows_where(tmp_path: Path, body: str) -> None:
     (tmp_path / "test_hanging.py").write_text(HANG + body)
@@ -99,6 +100,7 @@ def test_a_run_over_its_limit_is_an_error_that_shows_where(tmp_path: Path, body:
     assert re.search(r'test_hanging.py", line \d+ in hang', done.stderr), done.stderr
 
 
+@pytest.mark.slow
 def test_what_ends_in_time_passes(tmp_path: Path) -> None:
     lines = ["import time, pytest", "def test_quick():", "    pass", "@pytest.mark.limit(60)"]
     lines += ["def test_slow():", "    time.sleep(2)"]

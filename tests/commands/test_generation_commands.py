@@ -221,6 +221,7 @@ def interrupt(process: subprocess.Popen, terminal: int) -> None:
     raise AssertionError("ten times Ctrl-C, and no prompt")
 
 
+@pytest.mark.slow
 def test_a_session_survives_ctrl_c(model_file: Path) -> None:
     """A real terminal: a text is stopped, another is written, the end of input ends it."""
     ours, theirs = pty.openpty()

@@ -72,6 +72,7 @@ def test_a_run_writes_what_the_contract_says() -> None:
     assert (saved["precision"], saved["compile"], saved["device"]) == ("fp32", "off", "cpu")
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_and_resumed_is_the_same_run() -> None:
     """Stopped by SIGTERM at some step: when it is resumed, the learning rate continues."""
     train(*FLAGS, "--steps", "40", "--name", "whole")
@@ -113,6 +114,7 @@ def test_a_file_whose_name_is_not_utf8_is_trained_on_again() -> None:
     assert len([r for r in metrics(Path("runs/text-1")) if "grad_norm" in r]) == 5
 
 
+@pytest.mark.slow
 def test_a_run_extended_after_its_end_stays_at_the_lowest_rate() -> None:
     train(*FLAGS, "--steps", "6", "--name", "short")
     assert train("--resume", "runs/short", "--steps", "8") == 0

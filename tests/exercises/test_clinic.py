@@ -152,6 +152,7 @@ def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     return number
 
 
+@pytest.mark.slow
 def test_from_the_ward_to_the_bug(seen: int, capsys: pytest.CaptureFixture[str]) -> None:
     trained = Path(f"mine/clinic/{seen}.json").read_bytes()
     assert call("exercise", "clinic", str(seen)) == 0
@@ -240,6 +241,7 @@ def test_what_cannot_be(
     assert not Path("mine").exists()
 
 
+@pytest.mark.slow
 def test_files_that_are_no_test_or_damaged(seen: int, capsys: pytest.CaptureFixture[str]) -> None:
     number = str(seen)
     for name, code, said in (

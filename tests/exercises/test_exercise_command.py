@@ -194,6 +194,7 @@ def test_what_has_passed_is_trained(folder: Path, capsys: pytest.CaptureFixture[
         assert "yours" not in file.metadata()
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_parts(folder: Path) -> None:
     write_text(folder / "text.txt")
     path = write()

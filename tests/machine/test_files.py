@@ -113,6 +113,7 @@ def test_a_folder_is_replaced_file_by_file(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tmpfs", ["2m"], indirect=True)
 def test_training_continues_when_there_is_room_again(tmpfs: Path) -> None:
     runs = ("--runs-dir", str(tmpfs), "--keep", "1")

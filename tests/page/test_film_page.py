@@ -117,6 +117,7 @@ def test_on_a_phone_the_bar_tells_its_step_in_two_lines_at_most(page: OpenPage) 
     page.page.set_viewport_size({"width": 1280, "height": 900})
 
 
+@pytest.mark.slow
 def test_what_was_chosen_stays_while_time_moves(page: OpenPage) -> None:
     """The pinned token, the prompt, a head, a neuron and an ablation."""
     page.settle()
@@ -143,6 +144,7 @@ def test_what_was_chosen_stays_while_time_moves(page: OpenPage) -> None:
     assert page.all_problems() == []
 
 
+@pytest.mark.slow
 def test_slow_figures_follow_when_the_film_rests(page: OpenPage) -> None:
     page.settle()
     told = f"() => ({READOUT})('accumulation')"
@@ -154,6 +156,7 @@ def test_slow_figures_follow_when_the_film_rests(page: OpenPage) -> None:
     )
 
 
+@pytest.mark.slow
 def test_it_plays_to_its_end_and_keys_move_it(page: OpenPage) -> None:
     play = page.page.locator("#transport").get_by_role("button", name="Play")
     play.press("Enter")
@@ -172,6 +175,7 @@ def test_it_plays_to_its_end_and_keys_move_it(page: OpenPage) -> None:
     assert page.page.is_hidden("#transport")
 
 
+@pytest.mark.slow
 def test_one_scale_while_time_moves(page: OpenPage) -> None:
     """It ends at the largest value of all moments that were seen, in whatever order."""
     page.tour()
@@ -237,6 +241,7 @@ def test_the_film_is_measured_while_it_is_watched(page: OpenPage) -> None:
     page.page.wait_for_function(f"() => /At step 12: names/.test(({READOUT})('learned'))")
 
 
+@pytest.mark.slow
 def test_the_pages_own_film_comes_when_it_is_asked_for(open_page: Any) -> None:
     """And in it a head is born that copies."""
     page = open_page().load("#training")

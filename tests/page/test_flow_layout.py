@@ -7,6 +7,7 @@ from browser_page import OpenPage
 from test_flow import OUTSIDE, check_output, taps_of
 
 
+@pytest.mark.slow
 def test_a_press_anywhere_on_a_station_opens_its_step(open_page: Any) -> None:
     page: OpenPage = open_page(reduced_motion="reduce").load()
     steps = {

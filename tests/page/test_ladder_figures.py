@@ -42,6 +42,7 @@ def page(browser: Browser) -> Iterator[OpenPage]:
     opened.page.context.close()
 
 
+@pytest.mark.slow
 def test_queries_are_turned_as_in_python_and_only_distance_counts(page: OpenPage) -> None:
     config = ModelConfig(9, 64, 2, 1, max_seq_len=200, variant=Variant(rotary_base=500.0))
     q, k = randoms(2, 32)
@@ -114,6 +115,7 @@ def bound_and_largest(text: str) -> tuple[float, float]:
     return float(bound[1]), float(largest[1])
 
 
+@pytest.mark.slow
 def test_no_normed_score_passes_the_bound_however_long_the_vectors(page: OpenPage) -> None:
     back_to_shipped(page)
     slider = page.page.locator('#ladder [data-slot="qk-scores"] input[type="range"]')
@@ -155,6 +157,7 @@ def test_a_learned_gain_bounds_the_scores_too(page: OpenPage, tmp_path: Path) ->
     assert "its own score" in word(page, "hands")
 
 
+@pytest.mark.slow
 def test_neurons_are_counted_as_pytorch_counts_them(page: OpenPage, shipped: LoadedModel) -> None:
     back_to_shipped(page)
     page.type_prompt("Long ago, by the sea, lived a shy frog.")

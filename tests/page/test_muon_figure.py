@@ -85,6 +85,7 @@ def test_the_gradient_of_the_last_matrix_is_pytorchs(
     assert difference <= 1e-4 * float(expected.abs().max())
 
 
+@pytest.mark.slow
 def test_after_its_rounds_most_singular_values_of_the_shipped_gradient_are_near_1(
     page: OpenPage,
 ) -> None:

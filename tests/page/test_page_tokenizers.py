@@ -179,6 +179,7 @@ def test_other_tokenizers_are_refused_by_name(shared_page: OpenPage) -> None:
     assert "readable JSON" in shared_page.run(script, {**fields, "tokenizer": "{"})
 
 
+@pytest.mark.slow
 def test_a_model_with_such_a_tokenizer_drives_the_page(open_page: Any, tmp_path: Path) -> None:
     """Its figures show tokens by this tokenizer; one that is refused leaves it where it is."""
     library = trained(PIECES["smollm"])

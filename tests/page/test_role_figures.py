@@ -13,6 +13,7 @@ from transformer.model import DecoderOnlyTransformer
 from transformer.runs.model_file import LoadedModel, write_model_file
 
 
+@pytest.mark.slow
 def test_a_planted_job_is_named_and_where_there_is_none_the_page_says_so(
     open_page: Any, shipped: LoadedModel, tmp_path: Path
 ) -> None:
@@ -79,6 +80,7 @@ def test_an_untrained_model_has_no_jobs(
     assert "In this block 0 of 64 neurons" in answer(page, "neuron-role")
 
 
+@pytest.mark.slow
 def test_a_context_too_short_is_said(open_page: Any, shipped: LoadedModel, tmp_path: Path) -> None:
     sizes = {"d_model": 8, "n_heads": 1, "n_layers": 1, "d_ff": 8, "max_seq_len": 5}
     model = DecoderOnlyTransformer(ModelConfig(shipped.tokenizer.vocab_size, **sizes)).eval()
@@ -92,9 +94,12 @@ def test_a_context_too_short_is_said(open_page: Any, shipped: LoadedModel, tmp_p
     assert page.all_problems() == []
 
 
+PLACES = """document.querySelector('[data-slot="head-role"] tbody')"""
+
+
 @pytest.mark.slow
 def test_typing_is_answered_while_a_figure_reads(open_page: Any) -> None:
-    """And what it reads does not begin anew."""
+    """What it reads does not begin anew, nor is what it found drawn again."""
     page = open_page().load("#heads")
     page.page.locator('[data-slot="head-role"]').scroll_into_view_if_needed()
     at = f"""() => Number(/^Measuring.* (\\d+) %/.exec(({READOUT})("head-role"))?.[1] ?? NaN)"""
@@ -105,6 +110,9 @@ def test_typing_is_answered_while_a_figure_reads(open_page: Any) -> None:
     assert before <= after < 100
     assert "␣t" in page.page.inner_text('[data-slot="tokens"]')
     answer(page, "head-role")
+    page.run(f"() => {{ {PLACES}.begun = true; }}")
+    page.type_prompt("Mira sang: tri la")
+    assert page.run(f"() => {PLACES}.begun"), "the same stories were drawn again"
     assert page.all_problems() == []
 
 

@@ -88,6 +88,7 @@ def strongest(values: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     return -np.sort(-best, axis=0)[:10]
 
 
+@pytest.mark.slow
 def test_the_ten_places_of_every_neuron_are_pytorchs(
     neurons: Any, stories: list[list[int]], taps: list[dict[str, torch.Tensor]]
 ) -> None:

@@ -113,6 +113,7 @@ def test_noise_of_a_mean_falls_with_the_root_of_its_size(shared_page: OpenPage) 
         assert error / errors[0] == pytest.approx(expected, rel=0.1)
 
 
+@pytest.mark.slow
 def test_the_angle_closes_when_everything_was_added(open_page: Any) -> None:
     page = open_page().load("#training")
     box = '#training [data-slot="accumulation"]'

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from browser_page import OpenPage
 
 RECORD = """() => {
@@ -23,6 +24,7 @@ TYPE = """(texts) => new Promise((done) => {
 })"""
 
 
+@pytest.mark.slow
 def test_only_the_newest_text_is_drawn_and_the_visible_step_first(open_page: Any) -> None:
     page: OpenPage = open_page().load()
     page.run(RECORD)

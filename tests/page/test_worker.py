@@ -96,6 +96,7 @@ def test_every_figure_says_the_same_as_in_the_page(open_page: Any, model_file: P
         assert said[1][name] == text, name
 
 
+@pytest.mark.slow
 def test_an_edit_is_answered_in_the_middle_of_long_work_which_can_be_cancelled(
     open_page: Any, model_file: Path
 ) -> None:
@@ -127,6 +128,7 @@ def test_an_edit_is_answered_in_the_middle_of_long_work_which_can_be_cancelled(
     assert logits == page.run("() => Page.state.model.config.vocab_size")
 
 
+@pytest.mark.slow
 def test_a_waiting_figure_says_so_and_cancel_brings_that_back(
     open_page: Any, model_file: Path
 ) -> None:
@@ -169,6 +171,7 @@ def test_rounding_to_half_is_pytorchs(shared_page: OpenPage) -> None:
         assert shared_page.run(ROUND, [1.0, bad])[0] == np.float32(bad)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "dtype", [torch.float32, pytest.param(torch.bfloat16, marks=pytest.mark.slow)]
 )
@@ -216,6 +219,7 @@ def test_what_does_not_fit_is_refused_and_the_old_model_stays(
     assert page.all_problems() == []
 
 
+@pytest.mark.slow
 def test_a_model_of_too_many_parameters_is_refused_by_its_header(
     open_page: Any, tmp_path: Path
 ) -> None:
@@ -237,6 +241,7 @@ def test_a_model_of_too_many_parameters_is_refused_by_its_header(
     assert "The model has 253 million parameters; this page runs up to 200 million." in message
 
 
+@pytest.mark.slow
 def test_the_policy_allows_a_worker_and_nothing_else(open_page: Any, model_file: Path) -> None:
     """One worker from a blob, and one script (the film), each through its own Trusted Types policy,
     which makes no other."""

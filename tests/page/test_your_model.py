@@ -53,6 +53,7 @@ def assert_parity(page: OpenPage, model: DecoderOnlyTransformer, tokenizer: Toke
     assert np.abs(logits - expected).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_the_picker_loads_models_of_another_shape(open_page: Any, tmp_path: Path) -> None:
     """In all three types that the page reads, and back to the model it came with."""
     tokenizer = small_tokenizer()
@@ -71,6 +72,7 @@ def test_the_picker_loads_models_of_another_shape(open_page: Any, tmp_path: Path
     assert page.all_problems() == []
 
 
+@pytest.mark.slow
 def test_a_dropped_file_loads_as_well(open_page: Any, tmp_path: Path) -> None:
     tokenizer = small_tokenizer()
     model = small_model(tokenizer, n_heads=1, n_layers=1)
@@ -207,6 +209,7 @@ def test_malformed_files_are_refused_in_words_and_the_old_model_stays(
     assert page.all_problems() == []
 
 
+@pytest.mark.slow
 def test_a_file_that_is_too_large_is_refused_unread(open_page: Any, tmp_path: Path) -> None:
     path = tmp_path / "large.safetensors"
     with path.open("wb") as file:
@@ -215,6 +218,7 @@ def test_a_file_that_is_too_large_is_refused_unread(open_page: Any, tmp_path: Pa
     assert "reads up to 600 MB" in choose(page, path)
 
 
+@pytest.mark.slow
 def test_hostile_tokens_and_names_are_shown_not_run(open_page: Any, tmp_path: Path) -> None:
     tokenizer = small_tokenizer(HOSTILE)
     model = small_model(tokenizer)
@@ -246,6 +250,7 @@ def test_hostile_tokens_and_names_are_shown_not_run(open_page: Any, tmp_path: Pa
     assert page.all_problems() == []
 
 
+@pytest.mark.slow
 def test_metadata_cannot_reach_the_prototype(
     open_page: Any, tmp_path: Path, good_file: tuple[dict[str, Any], bytes]
 ) -> None:

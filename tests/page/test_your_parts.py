@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from browser_page import INDEX
 from dropped_files import choose, parts, small_tokenizer, write_raw
@@ -31,6 +32,7 @@ def test_each_step_names_its_exercises() -> None:
     assert found == {each.name: (each.step, each.title, each.minutes) for each in LIST}
 
 
+@pytest.mark.slow
 def test_a_dropped_model_says_which_parts_its_learner_wrote(open_page: Any, tmp_path: Path) -> None:
     page = open_page().load("#your_model")
     assert "written by you" not in page.run(TABLE)

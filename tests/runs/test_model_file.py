@@ -176,6 +176,7 @@ def test_a_hostile_header_is_refused(written: Path, name: str) -> None:
         read_model_file(written)
 
 
+@pytest.mark.slow
 def test_the_module_is_asked_without_memory_random_numbers_or_the_compiler() -> None:
     """The compiler's import takes seconds, and every command that reads a model would wait."""
     script = (

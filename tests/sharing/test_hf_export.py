@@ -147,6 +147,7 @@ def test_a_classic_model_comes_back_with_learned_positions(tmp_path: Path) -> No
     assert loaded.tokenizer.encode_prompt(PROMPT) == TOKENIZER.encode_prompt(PROMPT)
 
 
+@pytest.mark.slow
 def test_the_card_says_what_it_learned_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -76,6 +76,7 @@ print(json.dumps({"commit": commit, "errors": errors}))
 """
 
 
+@pytest.mark.slow
 def test_what_is_pushed_is_what_is_downloaded_and_no_pickle_is_opened(
     model: DecoderOnlyTransformer, tmp_path: Path
 ) -> None:

@@ -73,6 +73,7 @@ def test_closed_streams_are_the_null_device(
     assert call("generate", model_file, "--top-k", "0") == 2
 
 
+@pytest.mark.slow
 def test_a_shell_can_close_all_streams(model_file: Path) -> None:
     line = 'exec "$0" "$1" "$2" --max-new-tokens 3 <&- >&- 2>&-'
     command = ["bash", "-c", line, sys.executable, COMMANDS / "generate.py", model_file]

@@ -162,6 +162,7 @@ def test_your_parts_are_no_parts_of_another_variant(learned: Path) -> None:
         tune(learned, "--mine", "mine", "--unjudged")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rung", ["classic", pytest.param("all", marks=pytest.mark.slow)])
 def test_a_run_is_resumed_without_the_model_it_began_with(rung: str) -> None:
     """From the weights of step 0, from the middle, and before there was any checkpoint."""

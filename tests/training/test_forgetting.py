@@ -76,6 +76,7 @@ def test_old_data_that_is_gone_is_not_known(
     assert re.search(reason, said), said
 
 
+@pytest.mark.slow
 def test_old_fineweb_is_measured_from_its_cache(folder: Path) -> None:
     """Trained on FineWeb, and fine-tuned on text when there is no hub any more."""
     data = write_dataset(folder / "hub")

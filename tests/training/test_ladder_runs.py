@@ -62,6 +62,7 @@ def test_the_full_stack_resumes_bit_for_bit(capsys: pytest.CaptureFixture[str]) 
         train("--resume", "runs/again", "--optimizer", "adamw")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rung", ["all", "window"])
 def test_a_model_of_the_ladder_can_be_used(rung: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert train(*FLAGS, "--rung", rung, "--steps", "6", "--name", "it", "--d-model", "32",

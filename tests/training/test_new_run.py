@@ -135,6 +135,7 @@ def test_an_older_run_is_untouched_if_the_new_one_cannot_start(
     assert content(old) == before
 
 
+@pytest.mark.slow
 def test_a_run_that_is_training_is_not_overwritten(old: Path) -> None:
     before = content(old)
     with FileLock(old / ".lock"), pytest.raises(UserError, match="another process is training"):

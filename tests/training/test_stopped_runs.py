@@ -43,6 +43,7 @@ def test_a_closed_pipe_is_a_request_to_save_and_stop() -> None:
     assert f"The last checkpoint is {RUN / latest}. Continue with:" in errors.decode()
 
 
+@pytest.mark.slow
 def test_a_reader_that_is_gone_loses_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same in this process, compared with a run whose lines were all read."""
     reading, writing = os.pipe()

@@ -69,6 +69,7 @@ def _stream(config: FineWebConfig, n: int, queue: "Queue[object]") -> None:
     source.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_cached_shards", [pytest.param(30, marks=pytest.mark.slow), 2])
 def test_two_processes_share_a_cache(
     config: FineWebConfig, tokenizer: Tokenizer, hub: LocalHub, max_cached_shards: int

@@ -34,6 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_dataset(tmp_path_factory.mktemp("data"))
 
 
+@pytest.mark.slow
 def test_the_first_example_runs(hub: LocalHub, tmp_path: Path) -> None:
     """The lines of the module's text, in a process whose HF_ENDPOINT is the local hub."""
     text = fineweb_dataset.__doc__ or ""
@@ -52,6 +53,7 @@ def test_the_first_example_runs(hub: LocalHub, tmp_path: Path) -> None:
     assert done.stdout == "32 128 32 128\n", done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("own_size", "batch_size", "workers", "epochs"),
     [
@@ -82,6 +84,7 @@ def test_any_data_loader_yields_the_one_order(
         assert np.array_equal(got, expected[100 * epoch : 100 * (epoch + 1)])
 
 
+@pytest.mark.slow
 def test_data_loaders_of_two_ranks_share_the_order(config: FineWebConfig, folder: Path) -> None:
     halves = []
     for rank in (0, 1):
@@ -100,6 +103,7 @@ def test_data_loaders_of_two_ranks_share_the_order(config: FineWebConfig, folder
     assert np.array_equal(got, expected[:, 0])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_workers_that_deal_single_pairs_yield_each_pair_once(config: FineWebConfig) -> None:
     dataset = FineWebDataset("train", config, seq_length=T, tokens_per_epoch=100 * T)
@@ -114,6 +118,7 @@ def late(worker: int) -> None:
     time.sleep(3 * worker)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("persistent", [False, True])
 def test_a_worker_that_begins_after_another_has_ended_is_in_the_same_epoch(
     config: FineWebConfig, persistent: bool
@@ -155,6 +160,7 @@ def test_iterating_again_in_mid_epoch_restarts_the_epoch(config: FineWebConfig) 
     assert torch.equal(first, second)
 
 
+@pytest.mark.slow
 def test_the_state_of_a_data_set_read_by_loader_workers_is_refused(config: FineWebConfig) -> None:
     dataset = FineWebDataset("train", config, seq_length=T, tokens_per_epoch=8 * T)
     for _ in DataLoader(dataset, 4, num_workers=1, multiprocessing_context=CONTEXT):

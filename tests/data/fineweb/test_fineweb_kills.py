@@ -105,6 +105,7 @@ def check_clean_start(config: FineWebConfig, expected: np.ndarray) -> None:
     assert len(list(config.cache_folder.glob("shard_*.parquet"))) <= config.max_cached_shards + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["keeping a block", "joining", "evicting"])
 def test_a_kill_leaves_nothing_behind(
     config: FineWebConfig, expected: np.ndarray, moment: str

@@ -149,6 +149,7 @@ def test_ranks_validate_the_same_rows_in_equally_many_batches(config: FineWebCon
     assert np.array_equal(scored, alone)
 
 
+@pytest.mark.slow
 def test_a_document_of_five_megabytes_is_one_document(tmp_path: Path) -> None:
     text = make_text(random.Random(0), 700_000)
     assert len(text) > 5_000_000

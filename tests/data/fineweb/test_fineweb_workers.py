@@ -26,6 +26,7 @@ def start_workers(hub: LocalHub, cache: Path, starts: int) -> None:
     assert f"{starts} starts" in done.stdout
 
 
+@pytest.mark.slow
 def test_workers_forked_while_others_read_do_not_hang(hub: LocalHub, tmp_path: Path) -> None:
     start_workers(hub, tmp_path, 8)
 

@@ -95,16 +95,18 @@ def test_a_shared_link_brings_back_prompt_and_pin(open_page) -> None:
     assert broken.all_problems() == []
 
 
-@pytest.mark.parametrize("step", ["heads", "inside"])
-def test_a_link_leads_to_its_step_and_stays_there(open_page, step) -> None:
+@pytest.mark.parametrize(("width", "step"), [(1280, "feed_forward"), (360, "generation")])
+def test_a_link_leads_to_its_step_and_stays_there(open_page, width, step) -> None:
     """Figures above it take their room when they are near: the step must not be pushed away."""
-    opened = open_page().load(f"#{step}")
+    opened = open_page(width=width).load(f"#{step}")
     opened.page.wait_for_function(
-        f"""() => [...document.querySelectorAll("#{step} .readout")].every(
-          (node) => node.textContent && !node.textContent.startsWith("Measuring"))"""
+        """(id) => [document.getElementById(id), document.getElementById(id).previousElementSibling]
+          .flatMap((section) => [...section.querySelectorAll(".readout")])
+          .every((node) => node.textContent && !node.textContent.startsWith("Measuring"))""",
+        arg=step,
     )
     top = opened.run("(id) => document.getElementById(id).getBoundingClientRect().top", step)
-    assert 0 <= top < 300
+    assert 0 <= top < 200
     assert opened.run("() => document.querySelector('#contents [aria-current]').hash") == f"#{step}"
 
 

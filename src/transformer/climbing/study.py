@@ -26,7 +26,7 @@ NOVELS = replace(
     **{name: getattr(TOY, name) for name in AS_TOY},
     seq_length=128,
     batch_size=32,
-    eval_tokens=65_536,
+    eval_tokens=32_768,
 )
 """What a text is trained with: 0.9 million parameters, as on toy stories."""
 RATES = ("learning_rate", "matrix_learning_rate")

@@ -25,7 +25,7 @@ from transformer.climbing.picture import draw_ladder
 from transformer.climbing.rates import tuned
 from transformer.climbing.speed import kept_speeds
 from transformer.climbing.study import Dataset, Study, climbed_rungs, fitting_tokens
-from transformer.climbing.summary import summarise, table, to_json
+from transformer.climbing.summary import precisions, summarise, table, to_json
 from transformer.climbing.trainings import Row, Trainings
 from transformer.data.bpe import count_ids
 from transformer.errors import UserError
@@ -80,9 +80,9 @@ def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> int:
     rows.sort(key=lambda row: (study.rungs.index(row.rung), row.seed))
     found = summarise(study, rows, seconds)
     seeds = "one seed" if args.seeds == 1 else f"{args.seeds} seeds"
-    title = f"{args.dataset}, {found[0].tokens:,} tokens, {seeds}"
+    title = f"{args.dataset}, {found[0].tokens:,} tokens, {seeds}, {precisions(rows)}"
     console.print(table(found, title))
-    saved = json.dumps(to_json(study, found, rows[0].floor), indent=1) + "\n"
+    saved = json.dumps(to_json(study, found, rows), indent=1) + "\n"
     write_atomically(args.output / "ladder.json", saved.encode())
     draw_ladder(found, rows[0].floor, args.output / "ladder.png", title)
     console.print(f"Loss over time and the gains: {args.output / 'ladder.png'}")

@@ -10,7 +10,7 @@ import pytest
 from transformer.climbing.picture import draw_ladder
 from transformer.climbing.speed import ROUNDS, WARMUP, kept_speeds
 from transformer.climbing.study import Study, Training, climbed_rungs, fitting_tokens
-from transformer.climbing.summary import summarise, table, to_json, tokens_until
+from transformer.climbing.summary import precisions, summarise, table, to_json, tokens_until
 from transformer.climbing.trainings import Row
 from transformer.errors import UserError
 from transformer.terminal.command_line import plain_console
@@ -19,7 +19,7 @@ from transformer.training.config import TOY, on_rung
 
 def row(rung: str, seed: int, *losses: float) -> Row:
     curve = [(1000 * (i + 1), loss) for i, loss in enumerate(losses)]
-    return Row(rung, seed, 1.0, [], curve, 0.5, None, 7, 100.0)
+    return Row(rung, seed, 1.0, [], curve, 0.5, None, 7, 100.0, "fp32")
 
 
 ROWS = [
@@ -70,8 +70,10 @@ def test_table_and_picture(tmp_path: Path) -> None:
     assert "2.40×" in lines["rotary"]  # 3000 / 1250 tokens
     assert "1.20×" in lines["rotary"]  # at half the speed
     assert "–" in lines["value_embeddings"]
-    saved = json.loads(json.dumps(to_json(STUDY, found, 0.5)))
+    saved = json.loads(json.dumps(to_json(STUDY, found, ROWS)))
     assert (saved["format"], saved["tokens"], saved["floor"]) == ("ladder 1", 3000, 0.5)
+    assert saved["precision"] == "fp32"
+    assert precisions([*ROWS, replace(ROWS[0], precision=None)]) == "fp32, unknown"
     assert saved["rungs"][1]["loss"] == {"mean": 2.2, "deviation": pytest.approx(math.sqrt(0.08))}
     draw_ladder(found, 0.5, tmp_path / "ladder.png", "three rungs")
     assert (tmp_path / "ladder.png").read_bytes().startswith(b"\x89PNG")

@@ -134,7 +134,12 @@ def _gain(before: Sequence[Row], after: Sequence[Row]) -> Spread | None:
     return Spread.of(pairs) if pairs else None
 
 
-def to_json(study: Study, found: Sequence[RungSummary], floor: float | None) -> dict[str, Any]:
+def precisions(rows: Sequence[Row]) -> str:
+    """Those of all rows; more than one where several machines were at work."""
+    return ", ".join(sorted({row.precision or "unknown" for row in rows}))
+
+
+def to_json(study: Study, found: Sequence[RungSummary], rows: Sequence[Row]) -> dict[str, Any]:
     """What the page draws; losses in nats per token."""
     return {
         "format": FORMAT,
@@ -142,7 +147,8 @@ def to_json(study: Study, found: Sequence[RungSummary], floor: float | None) -> 
         "tokenizer": study.base.tokenizer,
         "tokens": found[0].tokens,
         "seeds": study.seeds,
-        "floor": floor,
+        "floor": rows[0].floor,
+        "precision": precisions(rows),
         "rungs": [asdict(each) for each in found],
     }
 

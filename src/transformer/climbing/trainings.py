@@ -40,6 +40,7 @@ class Row:
         curve: (tokens, validation loss in nats per token) at each evaluation.
         induction: the best head's score at the end, on toy stories.
         peak_mb: the most memory of the process, where the system says.
+        precision: of its matrix products, fp32 or bf16; None: an older row, which does not say.
     """
 
     rung: str
@@ -51,6 +52,7 @@ class Row:
     induction: float | None
     parameters: int
     peak_mb: float | None
+    precision: str | None = None
 
     @property
     def loss(self) -> float:
@@ -132,6 +134,7 @@ class Trainings:
         last: dict[str, Any] = [r for r in records if is_evaluation(r)][-1]
         if len(curve) < len(validation_curve(records)):
             raise UserError(f"{training.name}: a validation loss is not finite; lower its rate")
+        config = read_saved(run / "config.json")
         return Row(
             rung=training.rung,
             seed=training.seed,
@@ -140,8 +143,9 @@ class Trainings:
             curve=curve,
             floor=last.get("floor"),
             induction=last.get("induction"),
-            parameters=read_saved(run / "config.json").take("parameters", int),
+            parameters=config.take("parameters", int),
             peak_mb=peak,
+            precision=config.values["training"]["precision"],
         )
 
 

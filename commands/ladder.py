@@ -58,7 +58,7 @@ class Arguments:
     compile: Switch = "auto"
     """Whether torch.compile is used: faster steps, after a start of up to a minute each."""
     jobs: int = 1
-    """Trainings side by side; each gets its share of the cores."""
+    """Trainings side by side; each gets its share of the cores. --tune has three at a time."""
     output: Path = Path("runs/ladder")
     """Where everything is kept."""
 

@@ -9,6 +9,7 @@ import pytest
 
 from transformer.climbing.study import Study
 from transformer.climbing.summary import RungSummary, Spread, to_json
+from transformer.climbing.trainings import Row
 from transformer.errors import UserError
 from transformer.sharing.ladder_table import POINTS, ladder_table
 from transformer.sharing.page import script
@@ -28,7 +29,8 @@ def rung(name: str, points: int) -> RungSummary:
 def saved_ladder(points: int = 16) -> dict[str, Any]:
     """As commands/ladder.py saves it."""
     study = Study("toy", (), 60_000, 3, ("classic", "rotary"), "bpe:1024")
-    table = to_json(study, [rung(name, points) for name in NAMES], 0.54412345)
+    row = Row("rung_0", 0, 1.0, [], [(2304, 1.2)], 0.54412345, None, 923_456, 512.3456, "fp32")
+    table = to_json(study, [rung(name, points) for name in NAMES], [row])
     table["rungs"][0].update(gain=None, tokens_to_target=None, peak_mb=None)
     return json.loads(json.dumps(table))  # type: ignore[no-any-return]
 

@@ -35,7 +35,7 @@
       take(event.dataTransfer.files[0]);
     });
     figure.status = keep(figure.fileBox, "status", () => element("p", { class: "status", role: "status" }));
-    Page.button(Page.controls(figure.fileBox), { label: "Back to the table of this page", onClick: () => { useShipped(); draw(); } });
+    figure.back = Page.button(Page.controls(figure.fileBox), { label: "Back to the table of this page", onClick: () => { useShipped(); draw(); } }).node;
   }
 
   function say(text, isError = false) {
@@ -45,6 +45,7 @@
 
   function useShipped() {
     figure.turn++;
+    figure.back.hidden = true;
     if (!Page.ladderTable) return void say("page/ladder.data.js is missing: export it with commands/export_page.py --ladder.", true);
     use(Page.checkLadder(Page.ladderTable));
     say("The figure shows the table that comes with this page.");
@@ -59,6 +60,7 @@
       if (turn !== figure.turn) return; // another file came after it
       use(table);
       draw();
+      figure.back.hidden = !Page.ladderTable;
       say(`${file.name} is loaded: the figure shows your ladder of ${table.rungs.length} rungs.`);
     } catch (error) {
       if (turn !== figure.turn) return;

@@ -14,6 +14,7 @@ from transformer.ladder.rungs import RUNGS
 
 STATUS = '#ladder [data-slot="ladder-file"] .status'
 READOUT = '#ladder [data-slot="ladder"] .readout'
+BACK = "Back to the table of this page"
 BARS = """() => [...document.querySelectorAll("#ladder .rung")].map((node) => ({
   name: node.querySelector(".rung-name").textContent, text: node.innerText,
   pressed: node.getAttribute("aria-pressed") === "true" }))"""
@@ -30,7 +31,9 @@ def page(browser: Browser) -> Iterator[OpenPage]:
 @pytest.fixture
 def shipped_table(page: OpenPage) -> Any:
     """The figure shows the page's own table again."""
-    page.page.get_by_role("button", name="Back to the table of this page").click()
+    back = page.page.get_by_role("button", name=BACK)
+    if back.is_visible():  # another table is shown
+        back.click()
     return page.run("() => Page.ladderTable")
 
 
@@ -160,7 +163,9 @@ def test_own_numbers_and_what_they_are_worth_in_words(page: OpenPage, tmp_path: 
     assert "worse" in words["softcap"]
     assert "no difference" in words["<b>new</b>"]
     assert page.run("() => document.querySelectorAll('#ladder b').length") == 0
-    page.page.get_by_role("button", name="Back to the table of this page").click()
+    back = page.page.get_by_role("button", name=BACK)
+    back.click()
+    assert not back.is_visible()  # nothing to go back to
     names = [bar["name"] for bar in page.run(BARS)]
     assert names == page.run("() => Page.ladderTable.rungs.map(({ rung }) => rung)")
     assert page.all_problems() == []

@@ -37,6 +37,7 @@ def test_the_solution_passes_and_the_stub_is_still_to_be_written(tmp_path: Path,
     assert stub.failure.mistake == "this is still to be written"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "old", "new", "message"), BUGS)
 def test_a_planted_bug_is_named(
     tmp_path: Path, name: str, old: str, new: str, message: str
@@ -50,6 +51,7 @@ def test_a_planted_bug_is_named(
     assert found.failure.came != found.failure.expected or not found.failure.came
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "index"), RIGHT)
 def test_an_unusual_right_answer_passes(tmp_path: Path, name: str, index: int) -> None:
     found = verdict(tmp_path, name, CASES[name].RIGHT[index])

@@ -70,6 +70,7 @@ def test_controls_answer_the_keyboard(open_page) -> None:
     assert "Block 1" in page.inner_text('[data-slot="row-weights"] .readout')
 
 
+@pytest.mark.slow
 def test_every_figure_has_a_name_and_says_in_words_what_it_shows(whole_page) -> None:
     script = """() =>
     [...document.querySelectorAll("main figure:has([data-slot])")].map((figure) => {
@@ -123,6 +124,7 @@ CONTRAST = """() => {
 }"""
 
 
+@pytest.mark.slow
 def test_every_ink_has_contrast_on_every_ground(open_page) -> None:
     """In light and dark, as the system asks or as the reader chose by hand."""
     opened = open_page(color_scheme="light").load()
@@ -144,6 +146,7 @@ def test_every_ink_has_contrast_on_every_ground(open_page) -> None:
 OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
+@pytest.mark.slow
 def test_nothing_overflows_sideways(open_page) -> None:
     opened: OpenPage = open_page(width=1280).load()
     for width in (1280, 768, 360):

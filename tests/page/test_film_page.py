@@ -82,6 +82,7 @@ def seek(page: OpenPage, frame: int) -> None:
     assert page.run("() => Page.state.frame") == frame
 
 
+@pytest.mark.slow
 def test_frames_are_pytorchs_and_the_bar_tells_the_time(page: OpenPage, film: Film) -> None:
     assert film.steps == STEPS
     told = "step 50 of 50, validation loss 2.00"

@@ -27,6 +27,7 @@ def test_a_press_anywhere_on_a_station_opens_its_step(open_page: Any) -> None:
         page.page.wait_for_function("(step) => location.hash === `#${step}`", arg=step)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 768, 1280])
 def test_nothing_sticks_out(open_page: Any, width: int) -> None:
     page: OpenPage = open_page(width=width).load()

@@ -216,6 +216,7 @@ def test_a_figure_says_where_the_model_is_another(
     assert map_is_shown == (model_of(name).config.variant.positions != "rotary")
 
 
+@pytest.mark.slow
 def test_every_figure_runs_a_model_of_another_kind(
     open_page: Any, shipped: LoadedModel, tmp_path: Path
 ) -> None:

@@ -86,6 +86,7 @@ def text_flags(tmp_path: Path) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_killed_on_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     check(tmp_path, 3, *text_flags(tmp_path))

@@ -121,8 +121,11 @@ def _matrices(model: DecoderOnlyTransformer) -> list[torch.nn.Parameter]:
 
 
 @pytest.mark.slow
-def test_a_training_that_is_stopped_and_resumed_ends_where_it_would_have(tmp_path: Path) -> None:
+def test_a_training_that_is_stopped_and_resumed_ends_where_it_would_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Sums on a GPU may come in another order each time, so losses are near and not equal."""
+    monkeypatch.chdir(tmp_path)
     flags = ("--dataset", "toy", "--stories", "200", "--device", DEVICE, "--steps", "12")
     train("--runs-dir", str(tmp_path), "--name", "whole", *flags)
     process = start_killable("--runs-dir", str(tmp_path), "--name", "cut", *flags)

@@ -14,6 +14,7 @@ if __name__ == "__main__":
     leave_ctrl_c()  # before the long imports
 
 import json
+import math
 import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from transformer.climbing.summary import precisions, summarise, table, to_json
 from transformer.climbing.trainings import Row, Trainings
 from transformer.data.bpe import count_ids
 from transformer.errors import UserError
+from transformer.ladder.rungs import RUNGS
 from transformer.machine.device import Switch
 from transformer.machine.files import write_atomically
 from transformer.terminal.command_line import plain_console, run
@@ -94,9 +96,15 @@ def planned(args: Arguments) -> tuple[Study, dict[str, float]]:
     """What is measured, and the seconds of a step of each rung."""
     if (args.tokens is None) == (args.minutes is None):
         raise UserError("give either --tokens or --minutes")
+    if args.minutes is not None and not 0 < args.minutes < math.inf:
+        raise UserError(f"--minutes must be a finite number above 0, but is {args.minutes}")
+    if args.jobs < 1:
+        raise UserError(f"--jobs must be at least 1, but is {args.jobs}")
     size = count_ids("bpe:1024" if args.dataset == "toy" else args.tokenizer)
     rungs = args.rungs or climbed_rungs("all", size)
-    tokens = args.tokens or 10**9
+    if not args.in_order:  # each after the one that it stands on
+        rungs = tuple(sorted(set(rungs), key=lambda rung: [*RUNGS, rung].index(rung)))
+    tokens = 10**9 if args.tokens is None else args.tokens
     study = Study(
         args.dataset, args.text, tokens, args.seeds, rungs, args.tokenizer, args.compile,
         args.in_order,

@@ -9,10 +9,6 @@ from transformer.errors import UserError
 from transformer.sampling import PRESETS, SamplingSettings, draw, filter_stages, next_ids
 
 
-def generators(seed: int) -> list[torch.Generator]:
-    return [torch.Generator().manual_seed(seed + row) for row in range(40)]
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(
     "settings",

@@ -4,8 +4,8 @@
     weights = softmax(scores)     each row is positive and sums to 1
     output  = weights · V         a weighted mean of the values
 
-Dividing by √K: a dot product of K terms of variance 1 has variance K. Undivided, one score would
-tower over the others and softmax would pass almost no gradient.
+Dividing by √K: for entries of mean 0 and variance 1 a dot product of K terms has variance K.
+Undivided, one score would tower over the others and softmax would pass almost no gradient.
 
 Where the mask is False a query may not look: its weight there is exactly 0.
 """

@@ -8,9 +8,9 @@ K is the size of a head.)
     weights = softmax(scores)     each row is positive and sums to 1
     output  = weights · V         a weighted mean of the values
 
-Why divide by √K: for queries and keys with independent entries of variance 1, a dot product
-of K terms has variance K. Undivided, one score would tower over the others, softmax would
-saturate, and almost no gradient would flow through it.
+Why divide by √K: for queries and keys with independent entries of mean 0 and variance 1, a dot
+product of K terms has variance K. Undivided, one score would tower over the others, softmax
+would saturate, and almost no gradient would flow through it.
 
 The *causal mask* removes every key that comes after the query. It is what makes one forward
 pass train T predictions at once without any of them seeing its answer:

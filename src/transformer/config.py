@@ -35,7 +35,7 @@ class Variant:
     position_scale: float = 1.0
     """Size of the sinusoids."""
     rotary_base: float = 10_000.0
-    """The slowest rotary pair turns by about 1 / base radians per position."""
+    """The slowest rotary pair turns by base^(2/K) / base radians per position."""
     embedding_scale: float | None = None
     """Factor of the token embedding; None is √d_model."""
     embedding_norm: bool = False
@@ -102,7 +102,9 @@ def _check_number(name: str, value: object, kind: type) -> None:
         raise UserError(f"{name} must be a number, but is {value!r}")
     elif kind is int and value < 1:
         raise UserError(f"{name} must be at least 1, but is {value!r}")
-    elif not math.isfinite(value) or (value <= 0 and name != "position_scale") or value < 0:
+    elif name == "position_scale" and not 0 <= value < math.inf:  # 0: no positions
+        raise UserError(f"{name} must be a finite number of at least 0, but is {value!r}")
+    elif name != "position_scale" and not 0 < value < math.inf:
         raise UserError(f"{name} must be a finite number above 0, but is {value!r}")
 
 
@@ -146,10 +148,11 @@ class ModelConfig:
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise UserError(f"{name} must be a whole number of at least 1, but is {value!r}")
         if self.variant.head_size is None and self.d_model % self.n_heads:
+            unit = math.lcm(2, self.n_heads)
             raise UserError(
                 f"d_model must be divisible by n_heads, but {self.d_model} / {self.n_heads} "
                 f"leaves {self.d_model % self.n_heads}; try d_model="
-                f"{self.d_model // self.n_heads * self.n_heads or self.n_heads}"
+                f"{self.d_model // unit * unit or unit}"
             )
         positions = self.variant.positions
         if positions == "sinusoidal" and self.d_model % 2:

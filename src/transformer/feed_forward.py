@@ -11,7 +11,7 @@ you see this, write that". With F = 4 · D, two thirds of a block's parameters a
 
 GELU(z) = z · Φ(z), with Φ the normal distribution function, is a ReLU with a soft corner: it
 multiplies z by the probability that a standard normal draw is below z. This is the exact
-form with erf, not the tanh approximation.
+form with erf, not the tanh approximation. The transformer of 2017 had ReLU; GPT-1 took GELU.
 
 Sources: Vaswani et al. (2017), section 3.3; Hendrycks and Gimpel, "Gaussian Error Linear
 Units" (2016); Geva et al., "Transformer Feed-Forward Layers Are Key-Value Memories" (2021).

@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from transformer.errors import UserError
+from transformer.machine.device import in_float64
 
 REMOVED = float("-inf")
 PENALTIES = 0.01, 100.0  # outside these, nothing is left of the model's own distribution
@@ -224,8 +225,8 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
     total = logits.logsumexp(dim=-1, keepdim=True)  # (B, 1)
     for looked_at in (min(FIRST_LOOK, V), V):  # sorting all V takes far longer
         largest = logits.topk(looked_at).values  # (B, looked_at), sorted
-        mass = (largest - total).exp().cumsum(dim=-1, dtype=torch.float64)
-        reached = mass >= p - 8 * torch.finfo(logits.dtype).eps
+        mass = in_float64((largest - total).exp()).cumsum(dim=-1)
+        reached = (mass >= p - 8 * torch.finfo(logits.dtype).eps).to(logits.device)
         if reached[:, -1].all():
             break
     last = (~reached).sum(dim=-1, keepdim=True).clamp(max=looked_at - 1)  # (B, 1), its rank
@@ -260,7 +261,8 @@ def draw(probabilities: Tensor, generators: Sequence[torch.Generator]) -> Tensor
     depend on its neighbours. The generators are on the CPU: a seed means the same everywhere.
     """
     uniform = torch.stack([torch.rand(1, generator=g, dtype=torch.float64) for g in generators])
-    cumulative = probabilities.cumsum(dim=-1, dtype=torch.float64)  # (B, V)
+    cumulative = in_float64(probabilities).cumsum(dim=-1)  # (B, V)
     cumulative = cumulative / cumulative[:, -1:]  # ends at exactly 1, above every u
-    uniform = uniform.to(probabilities.device)  # (B, 1)
-    return torch.searchsorted(cumulative, uniform, right=True).squeeze(-1)
+    uniform = uniform.to(cumulative.device)  # (B, 1)
+    drawn = torch.searchsorted(cumulative, uniform, right=True).squeeze(-1)
+    return drawn.to(probabilities.device)

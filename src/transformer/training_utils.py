@@ -94,6 +94,7 @@ from torch.optim import Optimizer
 from transformer.data.batch import IGNORED
 from transformer.errors import UserError
 from transformer.loss import LossModule
+from transformer.machine.device import has_float64
 from transformer.machine.processes import SINGLE, Processes
 from transformer.model import DecoderOnlyTransformer
 
@@ -209,7 +210,8 @@ class GradientAccumulator:
         total = self.processes.sum(sum(scored))
         if not total:
             raise UserError("nothing is scored in this step: each of its targets is -100")
-        loss_sum = torch.zeros((), dtype=torch.float64 if self._has_float64() else torch.float32)
+        exact = has_float64(next(self.model.parameters()).device)
+        loss_sum = torch.zeros((), dtype=torch.float64 if exact else torch.float32)
         for index, (inputs, targets) in enumerate(micro_batches):
             before_each(index)
             with self._exchange(last=index == len(micro_batches) - 1):
@@ -218,10 +220,6 @@ class GradientAccumulator:
                 (loss * share).backward()
             loss_sum = loss_sum.to(loss.device) + loss.detach() * scored[index]
         return self.processes.sum(float(loss_sum)) / total, total
-
-    def _has_float64(self) -> bool:
-        """Apple's GPUs do not compute in float64."""
-        return next(self.model.parameters()).device.type != "mps"
 
     def _exchange(self, last: bool) -> AbstractContextManager[Any]:
         """Gradients travel between processes in the backward pass of the last micro-batch."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from processes import wait_until
-from training_tools import ROOT, call, write_text
+from training_tools import ROOT, call, load_command, write_text
 
 from transformer.climbing.study import NOVELS, Study, Training
 from transformer.climbing.trainings import Trainings
@@ -83,5 +83,22 @@ def test_a_training_of_the_same_name_with_other_flags_begins_anew(
 
 
 def test_a_budget_or_tokens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("ladder", "--output", tmp_path) == 2
-    assert "give either --tokens or --minutes" in capsys.readouterr().err
+    for flags, wrong in (
+        ((), "give either --tokens or --minutes"),
+        (("--tokens", 0), "--tokens must be at least 36,864, but is 0"),
+        (("--minutes", "nan"), "--minutes must be a finite number above 0, but is nan"),
+        (("--tokens", 40_000, "--jobs", 0), "--jobs must be at least 1, but is 0"),
+    ):
+        assert call("ladder", "--output", tmp_path, *flags) == 2
+        assert wrong in " ".join(capsys.readouterr().err.split())
+
+
+def test_rungs_are_climbed_from_below_however_they_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = load_command("ladder")
+    monkeypatch.setattr(command, "kept_speeds", lambda study, path, report: {})
+    args = command.Arguments(tokens=40_000, rungs=("muon", "classic", "muon"), output=tmp_path)
+    assert command.planned(args)[0].rungs == ("classic", "muon")
+    args = replace(args, rungs=("classic", "muon", "rotary"), in_order=True)
+    assert command.planned(args)[0].rungs == ("classic", "muon", "rotary")

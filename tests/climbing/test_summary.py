@@ -69,7 +69,8 @@ def test_table_and_picture(tmp_path: Path) -> None:
     lines = {line.split()[0]: line for line in text.splitlines() if line.strip()}
     assert "2.40×" in lines["rotary"]  # 3000 / 1250 tokens
     assert "1.20×" in lines["rotary"]  # at half the speed
-    assert "–" in lines["value_embeddings"]
+    assert "1 of 2" in lines["value_embeddings"]
+    assert text.count("±") == 5  # three losses, two gains
     saved = json.loads(json.dumps(to_json(STUDY, found, ROWS)))
     assert (saved["format"], saved["tokens"], saved["floor"]) == ("ladder 1", 3000, 0.5)
     assert saved["precision"] == "fp32"
@@ -130,12 +131,22 @@ def test_large_vocabularies_leave_rungs_out() -> None:
     assert not {"untied", "value_embeddings"} & set(climbed_rungs("all", 50_281))
 
 
-def test_a_large_table_is_left_out_wherever_it_stands(tmp_path: Path) -> None:
-    rungs = ("classic", "untied", "rotary")
-    study = Study("text", (tmp_path,), 10**6, 1, rungs, "p50k_base", in_order=True)
-    config = study.config(Training(study.path("rotary")))
+def test_one_seed_has_no_spread_and_never_is_a_dash() -> None:
+    rows = [each for each in ROWS if each.seed == 0]
+    console = plain_console(width=80, record=True)
+    console.print(table(summarise(replace(STUDY, seeds=1), rows, SECONDS), "one seed"))
+    text = console.export_text()
+    assert "±" not in text
+    assert "–" in next(line for line in text.splitlines() if line.strip().startswith("relu2"))
+
+
+def test_a_large_table_is_left_out_and_cannot_be_asked_for(tmp_path: Path) -> None:
+    study = Study("text", (tmp_path,), 10**6, 1, ("classic", "softcap"), "p50k_base")
+    config = study.config(Training(study.path("softcap")))
     assert config.tied_embeddings
     assert config.positions == "rotary"
+    with pytest.raises(UserError, match=r"untied has a table of its own, .* p50k_base has 50,281"):
+        replace(study, rungs=("classic", "untied"))
 
 
 def test_speeds_are_kept_for_what_they_were_measured_for(

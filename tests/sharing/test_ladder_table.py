@@ -21,8 +21,8 @@ def rung(name: str, points: int) -> RungSummary:
     curve = [(2304.0 * i, 1.23456789 + 1 / i) for i in range(1, points + 1)]
     spread = Spread(0.123456789, 0.00123456789)
     return RungSummary(
-        name, 1.0, 3, Spread(1.23456789, 0.01), spread, 2304 * points, spread, 1.23456789e-4,
-        923_456, 512.3456, None, curve,
+        name, 1.0, 3, Spread(1.23456789, 0.01), spread, 2304 * points, spread, 3,
+        1.23456789e-4, 923_456, 512.3456, None, curve,
     )  # fmt: skip
 
 

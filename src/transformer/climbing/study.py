@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from transformer.data.bpe import count_ids
 from transformer.errors import UserError
-from transformer.ladder.rungs import RUNGS, changes, is_too_large, path_to
+from transformer.ladder.rungs import LARGEST_TABLE, RUNGS, changes, is_too_large, path_to
 from transformer.machine.device import Switch
 from transformer.training.config import TOY, TrainingConfig, preset
 
@@ -31,7 +31,7 @@ NOVELS = replace(
 """What a text is trained with: 0.9 million parameters, as on toy stories."""
 RATES = ("learning_rate", "matrix_learning_rate")
 START = 30.0  # seconds that a training takes to start and to compile
-EVALUATIONS = 16  # in each training
+EVALUATIONS = 16  # in each training, or a few more: also at the end of an epoch
 TUNING_SEED = 1000  # of the trainings that only look for a rate
 
 Dataset = Literal["toy", "text"]
@@ -82,7 +82,7 @@ class Study:
         in_order: each rung stands on those named before it, not on its place in the ladder.
 
     Raises:
-        UserError: a text without files, too few tokens, or an unknown rung.
+        UserError: a text without files, too few tokens, or a rung that is unknown or too large.
     """
 
     dataset: Dataset
@@ -99,6 +99,12 @@ class Study:
             raise UserError("--dataset text needs --text PATH, and only that takes it")
         if unknown := [rung for rung in self.rungs if rung not in RUNGS]:
             raise UserError(f"there is no rung {unknown[0]}; there are {', '.join(RUNGS)}")
+        ids = count_ids(self.base.tokenizer)
+        if large := [rung for rung in self.rungs if is_too_large(rung, ids)]:
+            raise UserError(
+                f"rung {large[0]} has a table of its own, which is left out above "
+                f"{LARGEST_TABLE:,} tokens; {self.tokenizer} has {ids:,}"
+            )
         if self.in_order and (
             self.rungs[:1] != ("classic",) or len(set(self.rungs)) < len(self.rungs)
         ):

@@ -43,7 +43,7 @@ class RungSummary:
     Attributes:
         factor: of the rung's own learning rates.
         gain: in nats per token over the rung before it; None for the first.
-        tokens_to_target: None if a seed did not get there.
+        tokens_to_target: None if a seed did not get there; `seeds_there` says how many did.
         tokens: that were scored; the end of a short text is filled with others.
         seconds_per_token: of training, without validation and compiling.
         curve: (tokens, mean loss).
@@ -56,6 +56,7 @@ class RungSummary:
     gain: Spread | None
     tokens: int
     tokens_to_target: Spread | None
+    seeds_there: int
     seconds_per_token: float
     parameters: int
     peak_mb: float | None
@@ -96,7 +97,8 @@ def summarise(study: Study, rows: Sequence[Row], seconds: Mapping[str, float]) -
     for rung in by_rung:
         before = by_rung.get(study.before(rung) or "")
         found.append(_summary(by_rung[rung], before, target, seconds[rung] * study.steps))
-    found[0] = replace(found[0], tokens_to_target=Spread(float(found[0].tokens), 0.0))
+    end = Spread(float(found[0].tokens), 0.0)
+    found[0] = replace(found[0], tokens_to_target=end, seeds_there=found[0].seeds)
     return found
 
 
@@ -117,6 +119,7 @@ def _summary(
         gain=None if before is None else _gain(before, rows),
         tokens=rows[0].curve[-1][0],
         tokens_to_target=Spread.of(arrived) if len(arrived) == len(rows) else None,
+        seeds_there=len(arrived),
         seconds_per_token=seconds / rows[0].curve[-1][0],
         parameters=rows[0].parameters,
         peak_mb=max(peaks) if peaks else None,
@@ -165,9 +168,9 @@ def table(found: Sequence[RungSummary], title: str) -> Table:
         reached = each.tokens_to_target
         shown.add_row(
             each.rung,
-            _plus_minus(each.loss),
-            "" if each.gain is None else _plus_minus(each.gain),
-            "–" if reached is None else f"{first.tokens / reached.mean:.2f}×",
+            _plus_minus(each.loss, each.seeds),
+            "" if each.gain is None else _plus_minus(each.gain, each.seeds),
+            _share(each) if reached is None else f"{first.tokens / reached.mean:.2f}×",
             _times(first, each),
             f"{1 / each.seconds_per_token:,.0f}",
             f"{each.parameters / 1e6:.2f}",
@@ -176,8 +179,14 @@ def table(found: Sequence[RungSummary], title: str) -> Table:
     return shown
 
 
-def _plus_minus(spread: Spread) -> str:
-    return f"{spread.mean:z.3f} ±{spread.deviation:.3f}"
+def _plus_minus(spread: Spread, seeds: int) -> str:
+    """One seed has no spread."""
+    return f"{spread.mean:z.3f}" + f" ±{spread.deviation:.3f}" * (seeds > 1)
+
+
+def _share(each: RungSummary) -> str:
+    """Where not all seeds got there: how many did."""
+    return f"{each.seeds_there} of {each.seeds}" if each.seeds_there else "–"
 
 
 def _times(first: RungSummary, each: RungSummary) -> str:

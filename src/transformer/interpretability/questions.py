@@ -277,6 +277,8 @@ def song_targets(songs: Repeats) -> tuple[Tensor, dict[str, Tensor]]:
 
 def prompt_targets(ids: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """Targets and parts for `ask_ablate`: every token of one prompt, (1, T)."""
+    if ids.size(1) < 2:
+        raise UserError("ablation needs at least 2 tokens; give a longer prompt")
     targets = ids.roll(-1, dims=1)
     targets[:, -1] = IGNORED  # nothing follows the last token
     return targets, {"the prompt": targets != IGNORED}

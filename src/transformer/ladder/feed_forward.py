@@ -1,6 +1,6 @@
 """2021: other neurons. ReLU² and SwiGLU in place of GELU.
 
-    GELU        z · Φ(z)                     2017 to 2020; gelu_tanh approximates it (GPT-2)
+    GELU        z · Φ(z)                     since GPT-1 (2018); gelu_tanh approximates it (GPT-2)
     ReLU²       max(0, z)²                   found by search for fast training
     SwiGLU      silu(z) · u,  z = W_gate x,  u = W_expand x          Llama and most models since
 

@@ -6,10 +6,11 @@ Without it scores can grow as long as training lasts, softmax saturates, and lar
 end in spikes. With it a score is a cosine times a constant: attention can only choose directions.
 
 Pitfall: a cosine is bounded, so the scores are, by c² · √K. With K = 32 and c = 1 one key among
-144 gets at most about 0.67 of the weight, which caps a head that wants to copy from one place. So
-c is 1.2 here ("plain"), or learned, one gain for each of the K channels of queries and of keys in
-each block ("gain", starting at 1.2). With rotary positions a single constant may be applied before
-or after the rotation; gains per channel may not, for rotating mixes channels: they come before.
+144 gets about 0.67 of the weight where the others score 0: not much for a head that wants to copy
+from one place. So c is 1.2 here ("plain"), or learned, one gain for each of the K channels of
+queries and of keys in each block ("gain", starting at 1.2). With rotary positions a single constant
+may be applied before or after the rotation; gains per channel may not, for rotating mixes channels:
+they come before.
 
 Sources: Henry et al., "Query-Key Normalization for Transformers" (2020); Dehghani et al., "Scaling
 Vision Transformers to 22 Billion Parameters" (2023).

@@ -10,7 +10,7 @@ one. The side branches stand on what is named in `after`, and nothing stands on 
 
 | Rung | In one sentence |
 |---|---|
-| `classic` | Sinusoids, LayerNorm, GELU, AdamW, a cosine: 2017, with GPT-2's pre-norm |
+| `classic` | Sinusoids, LayerNorm, GELU, AdamW, a cosine: 2017 with GPT's GELU and pre-norm |
 | `learned` | Each place has a vector that is learned (GPT-2, 2019) |
 | `schedule` | A short warm-up, twice the rate, and down to almost nothing in a straight line |
 | `rotary` | Queries and keys are turned by an angle for their place (2021) |

@@ -89,6 +89,16 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
+def has_float64(device: torch.device) -> bool:
+    """Apple's GPUs do not compute in float64."""
+    return device.type != "mps"
+
+
+def in_float64(values: Tensor) -> Tensor:
+    """The values in double precision, on the CPU where their device has none."""
+    return (values if has_float64(values.device) else values.cpu()).double()
+
+
 def choose_bf16(device: str, precision: Precision = "auto") -> bool:
     """Whether to multiply matrices in bfloat16."""
     if precision != "auto":

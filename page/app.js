@@ -123,6 +123,7 @@
     });
     find("reset").addEventListener("click", () => setPrompt(state, Page.modelData.prompt ?? input.defaultValue));
     find("share").addEventListener("click", () => share(state));
+    addEventListener("hashchange", () => follow(state, readLink()));
   }
 
   function setPrompt(state, text) {
@@ -162,6 +163,12 @@
     }
     if (/^\d{1,4}$/.test(values.get("pin") ?? "")) link.pin = Number(values.get("pin"));
     return link;
+  }
+
+  /** A link that is opened where the page is open already. */
+  function follow(state, { prompt, pin }) {
+    if (prompt != null && prompt !== state.prompt) setPrompt(state, prompt);
+    if (pin != null && pin !== state.pinned) state.pin(pin);
   }
 
   function share(state) {

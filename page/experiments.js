@@ -107,11 +107,12 @@ Page.shared((Page) => {
     return yield* model.steps(ids, { tap });
   }
 
-  /** Mean cross-entropy in nats of each next token of the text. */
+  /** Mean cross-entropy in nats of each next token of the text: log Σ exp(z) − z of the token. */
   function lossOf(logits, ids, V) {
     let sum = 0;
     for (let t = 0; t + 1 < ids.length; t++) {
-      sum -= Math.log(Page.softmax(logits.subarray(t * V, (t + 1) * V))[ids[t + 1]]);
+      const row = logits.subarray(t * V, (t + 1) * V), most = row.reduce((a, b) => Math.max(a, b), -Infinity);
+      sum += Math.log(row.reduce((total, z) => total + Math.exp(z - most), 0)) + most - row[ids[t + 1]];
     }
     return sum / Math.max(1, ids.length - 1);
   }

@@ -74,6 +74,9 @@ Page.shared((Page) => {
    *  Map name -> {shape}. Throws Page.FileError with a readable message. */
   function checkHeader(metadata, tensors) {
     const format = metadata.get("format"), version = metadata.get("version");
+    if (format === undefined) {
+      refuse("It is not a model of this project; commands/import_hf.py makes one of GPT-2, Llama, Qwen3 and nanochat models.");
+    }
     if (format !== "transformer" || version !== "1") {
       refuse(`The file says format ${quoteValue(format)}, version ${quoteValue(version)}; this page `
         + 'reads "transformer", "1", which this project writes.');

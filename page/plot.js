@@ -30,7 +30,7 @@
 
   function scales(box, { series, columns = [], logX, logY, xMin, yMin, yMax, height = 260 }) {
     const width = Math.max(280, Math.min(Page.widthOf(box), 720));
-    const [left, right, top, bottom] = [56, width - 14, 14, height - 44];
+    const [left, right, top, bottom] = [64, width - 14, 14, height - 44];
     const xs = [...series.flatMap((line) => line.points.map((p) => p[0])), ...columns.flatMap(({ from, to }) => [from, to])].filter((v) => !logX || v > 0);
     const ys = [...series.flatMap((line) => line.points.map((p) => p[1])), ...columns.map(({ y }) => y)].filter((v) => Number.isFinite(v) && (!logY || v > 0));
     const xRange = range(xs), yRange = range(ys);

@@ -17,7 +17,7 @@
     bar.curve = svg("svg", { class: "film-curve", viewBox: "0 0 100 100", preserveAspectRatio: "none", "aria-hidden": "true" });
     bar.pace = element("button", { type: "button", class: "action", onclick: faster });
     bar.told = element("output", { class: "film-told" });
-    root.append(bar.play, element("div", { class: "film-track" }, bar.curve, bar.slider), bar.told, bar.pace);
+    root.append(bar.play, element("div", { class: "film-track", title: "grey: training loss; in colour: validation loss" }, bar.curve, bar.slider), bar.told, bar.pace);
     label();
   }
 

@@ -102,10 +102,13 @@
       ],
     });
     const { window } = model.config.variant, sees = window ?? Infinity;
+    if (other.every((id, t) => id === ids[t])) {
+      return Page.readout(slots.order, "The order is the same: the last token needs two different ones before it, or another shuffle.");
+    }
     const verdict = none ? "no more than rounding: the first block sees an unordered bag of tokens."
       : local.positions || sees >= ids.length ? "so the first block can tell the orders apart."
         : `because this model's attention has a window: the last token sees the last ${window} tokens only, and they are others now.`;
-    Page.readout(slots.order, `Positions are ${local.positions ? "on" : "off"}. The largest change of any of the `
+    return Page.readout(slots.order, `Positions are ${local.positions ? "on" : "off"}. The largest change of any of the `
       + `${model.config.d_model} outputs is ${Page.format(change, 2)}, ${verdict}`);
   }
 

@@ -48,7 +48,10 @@
     figure.settings = { temperature: temperature.value, topK: topK.value || null, topP: topP.value < 1 ? topP.value : null,
       minP: minP.value || null, repetitionPenalty: penalty.value };
     figure.preset.set(null);
-    if (redraw) drawDistribution();
+    if (!redraw) return;
+    startOver();
+    drawDistribution();
+    drawText();
   }
 
   function mountWriter(row) {

@@ -37,8 +37,8 @@
       if (turn !== figure.running) return;
       const row = await compareOnce(ids, n === 0);
       if (turn !== figure.running) return;
-      if (row.id === tokenizer.endOfText) break;
-      figure.rows.push(row);
+      if (row.id === tokenizer.endOfText) return void (n === 0 && readout(figure.box, "The model ends the text here: there is nothing to write."));
+      figure.rows.push({ ...row, length: ids.length });
       ids = [...ids, row.id];
       draw();
     }
@@ -69,7 +69,7 @@
     const sum = (kind, which) => later.reduce((total, row) => total + row[kind][which], 0);
     const difference = Math.max(...rows.map((row) => row.difference)), wrong = rows.filter(({ id, right }) => id !== right).length;
     figure.box.dataset.difference = difference;
-    const length = figure.state.ids.length + rows.length;
+    const { length } = rows.at(-1);
     const cost = later.length === 0 ? "" : `After the first token the cache saves ${(100 * (1 - sum("work", 1) / sum("work", 0))).toFixed(0)} % of the multiply-adds: `
       + `${format(sum("work", 1) / 1e6)} instead of ${format(sum("work", 0) / 1e6)} million, ${format(sum("time", 1))} instead of ${format(sum("time", 0))} ms here. `;
     return `Largest difference between the two ways over all logits: ${format(difference)}; ${wrong} of ${rows.length} tokens differ. ${cost}`

@@ -99,7 +99,7 @@
     Page.bars(slots.mask, {
       label: "Largest change of any logit at each earlier position", hue: local.mask ? "neutral" : "warning",
       max: state.steady("mask", Math.max(1e-9, ...changes)),
-      items: changes.map((value, t) => ({ label: `${t} ${tokenizer.show(ids[t])}`, value })),
+      items: changes.map((value, t) => ({ label: `${state.ids.length - ids.length + t} ${tokenizer.show(ids[t])}`, value })),
     });
     const change = Math.max(...changes);
     Page.readout(slots.mask, `${tokenizer.show(ids.at(-1))} → ${tokenizer.show(local.replacement)}, mask ${local.mask ? "on" : "off"}${cut}: `

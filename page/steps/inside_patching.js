@@ -10,7 +10,7 @@
     const row = Page.controls(figure.box);
     Page.choice(row, { label: "Patch the", value: "residual", onChange: (value) => { figure.site = value; prepare(); },
       options: Page.patchingSites.map((site) => ({ value: site, label: site })) });
-    figure.slider = Page.slider(row, { label: "Syllable that is changed", min: 1, max: 6, value: 3,
+    figure.slider = Page.slider(row, { label: "Copied syllable that is changed", min: 1, max: 6, value: 3,
       onInput: (value) => { figure.at = value; prepare(); } });
     Page.button(row, { label: "Patch every block and position", onClick: start });
     Page.button(row, { label: "Cancel", onClick: () => { if (cancel()) describe("Cancelled."); } });

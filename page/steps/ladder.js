@@ -99,7 +99,7 @@
     const line = ({ rung, curve, seconds_per_token }) => ({ name: rung, points: curve.filter(([, loss]) => loss <= top)
       .map(([at, loss]) => [at * (over === "seconds" ? seconds_per_token : 1), loss]) });
     const named = ({ rung }) => rung === selected, others = rungs.filter((rung) => !named(rung));
-    const rules = [{ y: first.loss.mean, text: `${first.rung} at its end: ${first.loss.mean.toFixed(3)}` },
+    const rules = [{ y: first.loss.mean, text: `${first.rung} ends: ${first.loss.mean.toFixed(3)}` },
       ...(floor === null ? [] : [{ y: floor, text: `floor ${floor.toFixed(3)}: the best possible` }])];
     Page.linePlot(figure.lines, { label: `Validation loss of ${rungs.length} rungs over ${over}; ${selected} is highlighted`,
       x: over === "seconds" ? "seconds of training" : "tokens", y: "validation loss (nats per token)", height: 320, legend: false, rules,
@@ -157,8 +157,8 @@
     const memory = ({ peak_mb }) => (peak_mb === null ? "unknown" : `${count(peak_mb)} MB`);
     const times = (value) => (value === undefined ? "not reached by every seed" : value >= 1 ? `${value.toFixed(2)} × fewer` : `${(1 / value).toFixed(2)} × more`);
     const rows = [["final loss", ...[first, rung].map(({ loss, seeds }) => plusMinus(loss, seeds))],
-      [`tokens to the final loss of ${first.rung}`, count(first.tokens), times(target?.tokens)],
-      ["seconds to it", count(first.tokens * first.seconds_per_token), times(target?.time)],
+      [`tokens to the final loss of ${first.rung}`, count(first.tokens), rung === first ? count(first.tokens) : times(target?.tokens)],
+      ["seconds to it", count(first.tokens * first.seconds_per_token), rung === first ? count(first.tokens * first.seconds_per_token) : times(target?.time)],
       ["tokens per second", count(1 / first.seconds_per_token), count(1 / rung.seconds_per_token)],
       ["factor of its learning rate", `× ${first.factor}`, `× ${rung.factor}`], ["parameters", count(first.parameters), count(rung.parameters)], ["memory of the training", memory(first), memory(rung)]];
     const cells = ([what, ...values]) => element("tr", {}, element("th", { scope: "row", text: what }), ...values.map((text) => element("td", { text })));

@@ -87,12 +87,18 @@
       x: figure.over === "tokens" ? "tokens learned from" : "optimiser step", y: "training loss of a step" });
     const facts = pair.map(([n, run]) => {
       const rows = run.train.filter((row) => row[column] <= end);
-      const evaluated = run.validation.filter((row) => row[0] <= rows.at(-1)[0]).at(-1);
       return `accumulation ${n}: ${rows.at(-1)[0].toLocaleString("en-US")} steps, `
-        + `${(rows.at(-1)[1] / 1e6).toFixed(2)} million tokens, validation loss ${evaluated?.[2].toFixed(3) ?? "not measured"}, `
+        + `${(rows.at(-1)[1] / 1e6).toFixed(2)} million tokens, ${validationNear(run, rows.at(-1)[0])}, `
         + `the loss changes by ${format(roughness(rows))} on average from one point to the next`;
     });
     readout(figure.pairBox, `At equal ${figure.over}: ${facts.join("; ")}.`);
+  }
+
+  /** The nearest evaluation; one that is further away than a twentieth of the steps says nothing. */
+  function validationNear(run, step) {
+    const [at, , loss] = run.validation.reduce((a, b) => (Math.abs(b[0] - step) < Math.abs(a[0] - step) ? b : a));
+    if (Math.abs(at - step) > step / 20) return "validation loss not measured there";
+    return `validation loss ${loss.toFixed(3)} at step ${at.toLocaleString("en-US")}`;
   }
 
   /** Mean absolute change between neighbouring points in the last half: how ragged a curve is. */

@@ -75,9 +75,9 @@
   function describe({ rates, norms, clip, warmup, steps, origin }) {
     const [, rate] = nearest(rates), [at, norm] = nearest(norms), highest = Math.max(...rates.map(([, each]) => each));
     const warm = warmup ? ` (warm-up: ${warmup} of ${steps} steps)` : "", shortened = clip && norm > clip ? `, shortened to ${clip}` : "";
-    const often = clip ? ` In ${norms.filter(([, each]) => each > clip).length} of the ${norms.length} logged steps the gradient was clipped.` : "";
+    const often = clip ? ` In ${norms.filter(([, each]) => each > clip).length} of the ${norms.length} steps kept here the gradient was clipped.` : "";
     readout(figure.box, `Step ${figure.step}: learning rate ${format(rate)}, ${Page.percent(rate / highest)} of the highest${warm}. `
-      + `Length of the gradient in the nearest step in the log, ${at}: ${format(norm)}${shortened}.${often} ${origin}`);
+      + `Length of the gradient in the nearest step kept here, ${at}: ${format(norm)}${shortened}.${often} ${origin}`);
   }
 
   Page.step("training", { mount, render });

@@ -23,9 +23,15 @@
     figure.table = keep(figure.box, "table", () => element("div", { class: "scroll" }));
   }
 
-  /** Anywhere in the step counts; elsewhere a missed drop must not make the browser leave. */
+  /** Anywhere on the page, but in Step 11, which takes ladders. */
   function acceptDrops(root, zone) {
-    for (const type of ["dragover", "drop"]) addEventListener(type, (event) => event.preventDefault());
+    addEventListener("dragover", (event) => event.preventDefault());
+    addEventListener("drop", (event) => {
+      event.preventDefault();
+      if (event.target.closest?.("#ladder") || root.contains(event.target) || !event.dataTransfer.files.length) return;
+      take(event.dataTransfer.files);
+      root.scrollIntoView();
+    });
     root.addEventListener("dragover", () => zone.classList.add("over"));
     root.addEventListener("dragleave", () => zone.classList.remove("over"));
     root.addEventListener("drop", (event) => {
@@ -44,7 +50,7 @@
     const files = [...list], isTokenizer = (file) => file.name.toLowerCase().endsWith(".json");
     const tokenizer = files.find(isTokenizer), model = files.find((file) => !isTokenizer(file)) ?? figure.pending;
     if (!model) {
-      if (tokenizer) say("That is a tokenizer file; drop the model's .safetensors file first.", true);
+      if (tokenizer) say(`${tokenizer.name} is no model. A tokenizer.json goes with one: drop the .safetensors file first. A ladder.json belongs on Step 11.`, true);
       return;
     }
     try {
@@ -102,7 +108,8 @@
     try {
       const { base64, name } = await new Promise(Page.loadShippedFilm);
       const loaded = await Page.inTurns(Page.loadFilm(Page.fromBase64(base64), name));
-      if (turn === figure.turn) figure.state.replaceModel(loaded, () => say(`${name}: move the slider at the top.`));
+      if (turn === figure.turn) figure.state.replaceModel(loaded, () => say(`${name}: move the slider at the top. Its vocabulary has `
+        + `${loaded.model.config.vocab_size} tokens, so its losses per token cannot be compared with those of Step 7.`));
     } catch (error) {
       say(error instanceof FileError ? error.message : "page/film.data.js is missing: export it with commands/export_page.py.", true);
     }

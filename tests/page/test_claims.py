@@ -13,7 +13,9 @@ MEASURE = """() => {
   const ids = [tokenizer.endOfText, ...tokenizer.encode(Page.samples.stories[0])].slice(0, 100);
   const seen = {}, row = (logits, t) => logits.subarray(t * V, (t + 1) * V);
   const whole = model.forward(ids, { tap: (name, values) => { seen[name] = values; } });
-  const without = (part) => Page.lossOf(Page.finish(Page.forwardWithout(model, ids, part)), ids, V);
+  const lossWithout = (text) => (part) => Page.lossOf(Page.finish(Page.forwardWithout(model, text, part)), text, V);
+  const without = lossWithout(ids), { prompt } = Page.modelData;
+  const short = [tokenizer.endOfText, ...tokenizer.encode(prompt)];
   const kinds = ["attention", "feed_forward"], layers = Array.from({ length: L }, (_, i) => i);
   const sublayers = layers.flatMap((i) => kinds.map((kind) => `blocks.${i}.${kind}.output`));
   const streams = [seen.embedding, ...layers.map((i) => seen[`blocks.${i}.residual`])];
@@ -22,6 +24,7 @@ MEASURE = """() => {
   const fired = layers.map((i) => seen[`blocks.${i}.feed_forward.activations`]);
   return {
     loss: Page.lossOf(whole, ids, V), V,
+    short: lossWithout(short)("none"), shortSublayers: sublayers.map(lossWithout(short)),
     sublayers: sublayers.map(without), residual: without("residual"), norm: without("norm"),
     lensLoss: lenses.map((logits) => Page.lossOf(logits, ids, V)),
     echo: lenses.map((logits) => own(logits) / ids.length),
@@ -40,6 +43,10 @@ def test_one_sublayer_less_is_worse_but_far_better_than_guessing(measured: Any) 
     assert measured["loss"] < 2
     for loss in measured["sublayers"]:
         assert measured["loss"] < loss < guessing / 2
+
+
+def test_on_the_first_prompt_the_loss_falls_without_some_sublayer(measured: Any) -> None:
+    assert min(measured["shortSublayers"]) < measured["short"] - 0.1
 
 
 def test_without_the_residual_connections_it_is_worse_than_guessing(measured: Any) -> None:

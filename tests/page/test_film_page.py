@@ -297,4 +297,4 @@ def test_the_plan_shows_the_films_own_log_and_follows_the_frame(page: OpenPage) 
             arg=f"Step {STEPS[frame]}: learning rate 0.100",
         )
     said = page.run(READOUT, "plan")
-    assert f"nearest step in the log, {STEPS[2]}: 1.00. From the film's own log." in said
+    assert f"nearest step kept here, {STEPS[2]}: 1.00. From the film's own log." in said

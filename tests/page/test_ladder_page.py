@@ -94,7 +94,7 @@ def test_every_rung_of_the_shipped_table_has_its_bar_and_its_line(
     assert f"{shipped_table['tokens']:,} tokens" in note
     assert "seed" in note
     rules = page.page.locator("#ladder .direct").all_text_contents()
-    assert f"{rungs[0]['rung']} at its end: {rungs[0]['loss']['mean']:.3f}" in rules
+    assert f"{rungs[0]['rung']} ends: {rungs[0]['loss']['mean']:.3f}" in rules
     assert any(text.startswith("floor") for text in rules) == (shipped_table["floor"] is not None)
 
 

@@ -219,7 +219,7 @@ def test_the_plan_says_how_often_it_was_clipped(page: OpenPage) -> None:
         run = curves()[name]
         clipped = sum(norm > run["plan"]["clip"] for *_, norm in run["train"])
         said = figure.locator(".readout").inner_text()
-        assert f"In {clipped} of the {len(run['train'])} logged steps" in said
+        assert f"In {clipped} of the {len(run['train'])} steps kept here" in said
         assert f"Step {run['plan']['warmup']}: learning rate" in said
         assert "100 % of the highest" in said
     assert clipped > 0

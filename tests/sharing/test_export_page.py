@@ -127,6 +127,8 @@ def test_curves_are_thinned_but_not_averaged(tmp_path: Path) -> None:
     assert len(curve["train"]) == 200
     assert curve["train"][0] == [5, 50, 0.6, 1.0]
     assert curve["train"][-1] == [1000, 10000, 0.003, 1.0]
+    write_run(tmp_path / "odd", 999)
+    assert [row[0] for row in read_curve(tmp_path / "odd")["train"]][-2:] == [995, 999]
     assert curve["validation"][0] == [100, 0.03, 1.03, "learning", 0.25]
     assert list(curves((f"learning={tmp_path / 'run'}",))) == ["learning"]
 

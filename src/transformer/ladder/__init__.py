@@ -1,4 +1,4 @@
-"""The ladder from 2017 to 2026: each change of the transformer since, in a file of its own.
+"""The ladder from 2017 to 2026: what changed in the transformer since, nearly all in files of their own.
 
 | File | The question it answers |
 |---|---|

@@ -246,7 +246,7 @@ def step_plan(flags: dict[str, Any], steps: int) -> dict[str, Any]:
 
 
 def _thinned(records: list[Record]) -> dict[str, Any]:
-    """The curve without its command."""
+    """The curve without its command; its last step stays."""
     training = [record for record in records if not is_evaluation(record)]
     validation = [record for record in records if is_evaluation(record)]
     stride = max(1, -(-len(training) // POINTS))
@@ -255,7 +255,7 @@ def _thinned(records: list[Record]) -> dict[str, Any]:
         "floor": floors[0] if floors else None,
         "train": [
             [r["step"], r["tokens"], rounded(r["train_loss"]), rounded(r["grad_norm"])]
-            for r in training[stride - 1 :: stride]
+            for r in [*training[stride - 1 : -1 : stride], *training[-1:]]
         ],
         "validation": [
             [

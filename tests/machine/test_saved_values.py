@@ -47,6 +47,10 @@ def test_a_wrong_value_is_named(value: Any, kind: Any, message: str) -> None:
         Saved("a file", {"x": value}).take("x", kind)
 
 
+def test_only_whole_numbers_have_a_largest() -> None:
+    assert Saved("a file", {"x": 1e30}).take("x", float) == 1e30  # such as a perplexity
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

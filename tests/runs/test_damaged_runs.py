@@ -168,11 +168,30 @@ def test_an_older_run_resumes_as_it_did() -> None:
 
 def test_a_run_at_its_end_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     before = (RUN / "config.json").read_bytes()
-    with pytest.raises(UserError, match="run is at step 6 already: of 3 steps nothing is left"):
+    with pytest.raises(UserError, match=r"run is at step 6 already: of 3 steps .* with --steps$"):
         train("--resume", "run", "--steps", "3")
     assert (RUN / "config.json").read_bytes() == before
     capsys.readouterr()
     assert train("--resume", "run") == 0
-    assert "run is at step 6 already: of 6 steps nothing is left to train" in (
+    told = "run is at step 6 already: of 6 steps nothing is left to train"
+    assert f"{told} (more: --steps)" in capsys.readouterr().out
+    epochs = {"steps": None, "epochs": 1, "tokens_per_epoch": 6 * 64}
+    edit(RUN / "config.json", lambda c: c["training"].update(epochs))
+    assert train("--resume", "run") == 0
+    assert f"{told} (more: --steps or --epochs)" in capsys.readouterr().out
+
+
+def test_going_back_to_a_checkpoint_is_told_and_needs_something_to_train(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first, *later = sorted(RUN.glob("checkpoint-*"))
+    step = first.name[-1]
+    before = {path: path.read_bytes() for path in RUN.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match=rf"of {step} steps nothing is left .* more with --steps$"):
+        train("--resume", str(first), "--steps", step)
+    assert {path: path.read_bytes() for path in RUN.rglob("*") if path.is_file()} == before
+    assert train("--resume", str(first), "--steps", "9") == 0
+    gone = ", ".join(path.name for path in later)
+    assert f"back to step {step}; later checkpoints are removed: {gone}\n" in (
         capsys.readouterr().out
     )

@@ -36,6 +36,15 @@ def test_metrics_survive_a_torn_line_and_can_be_truncated(tmp_path: Path) -> Non
     assert warnings == []
 
 
+def test_a_run_that_goes_wrong_keeps_its_large_numbers(tmp_path: Path) -> None:
+    path, warnings = tmp_path / "metrics.jsonl", list[str]()
+    long = {**step(1, 10, 60.0), "grad_norm": 1e25}
+    unsure = {**judged(1, 60.0), "val_perplexity": math.exp(60.0)}
+    path.write_text(lines(long, unsure))
+    assert truncate_after(path, 1, warnings.append) == [long, unsure]
+    assert warnings == []
+
+
 @pytest.mark.parametrize(
     ("line", "problem"),
     [

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,11 +125,18 @@ def test_an_older_run_is_replaced_whole(old: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "flags", [("--n-heads", "3"), ("--text", "gone.txt"), ("--tokenizer", "gone.json")]
+    "flags",
+    [
+        ("--n-heads", "3"),
+        ("--text", "gone.txt"),
+        ("--tokenizer", "gone.json"),
+        ("--tensorboard",),  # without the package
+    ],
 )
 def test_an_older_run_is_untouched_if_the_new_one_cannot_start(
-    old: Path, flags: tuple[str, ...]
+    old: Path, flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     before = content(old)
     with pytest.raises(UserError):
         train(*FLAGS, "--name", "old", "--overwrite", *flags)

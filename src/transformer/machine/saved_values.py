@@ -17,7 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from transformer.errors import UserError
 
-LARGEST = 2**64  # above any step, count of tokens, position or seed
+LARGEST = 2**64  # of whole numbers: above any step, count of tokens, position or seed
 NAMES: dict[Any, str] = {
     bool: "true or false",
     int: "a whole number",
@@ -105,7 +105,7 @@ def _fits(value: Any, kind: Any, least: float) -> bool:
     if kind in (int, float):
         whole = isinstance(value, int) and not isinstance(value, bool)
         number = whole or (kind is float and isinstance(value, float) and math.isfinite(value))
-        return number and least <= value <= LARGEST
+        return number and least <= value and (isinstance(value, float) or value <= LARGEST)
     if kind is Path:
         return isinstance(value, str) and "\0" not in value
     return isinstance(value, kind)

@@ -47,7 +47,7 @@ class MetricsLog:
 
     def __init__(self, path: Path | None, board: Path | None = None, step: int = 0) -> None:
         self._file = (path or Path(os.devnull)).open("a", encoding="utf-8")
-        self._board = None if board is None else _open_board(board, step)
+        self._board = None if board is None else board_writer()(str(board), purge_step=step + 1)
 
     def append(self, record: Record) -> None:
         """Write one line; what is not a finite number becomes null."""
@@ -68,14 +68,19 @@ class MetricsLog:
             self._board.close()
 
 
-def _open_board(folder: Path, step: int) -> Any:
+def board_writer() -> Any:
+    """TensorBoard's class that writes its files.
+
+    Raises:
+        UserError: its package is not installed.
+    """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise UserError(
             "--tensorboard needs the package tensorboard: uv sync --extra tensorboard"
         ) from error
-    return SummaryWriter(str(folder), purge_step=step + 1)
+    return SummaryWriter
 
 
 def finite(value: Any) -> Any:

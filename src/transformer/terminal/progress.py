@@ -136,9 +136,17 @@ def describe(record: Record) -> str:
     return (
         f"step {record['step']}, epoch {record['epoch']:.2f}: train {record['train_loss']:.4f}, "
         f"validation {val:.4f} nats/token{of_floor}, "
-        f"perplexity {record['val_perplexity']:.2f}{copying}\n"
+        f"perplexity {_short(record['val_perplexity'])}{copying}\n"
         f"  {record['status']}: {EXPLANATIONS[record['status']]}"
     )
+
+
+def _short(perplexity: float) -> str:
+    """
+    >>> [_short(x) for x in (2.006, 50281.4, 1.5e26)]
+    ['2.01', '50281.40', '1.5e+26']
+    """
+    return f"{perplexity:.2f}" if perplexity < 1e6 else f"{perplexity:.3g}"
 
 
 def duration(seconds: float) -> str:

@@ -64,7 +64,7 @@ def load_checkpoint(trainer: Trainer, chosen: Path | None) -> list[str]:
     """Restore the newest whole checkpoint, or the one that was named.
 
     Returns:
-        Warnings about damaged checkpoints that were passed over.
+        Warnings about damaged checkpoints that were passed over, or which later ones go.
     """
     checkpoints = Checkpoints(trainer.folder.path)
     if chosen is not None:
@@ -75,7 +75,8 @@ def load_checkpoint(trainer: Trainer, chosen: Path | None) -> list[str]:
                 "give the copy the name of its step, then it can be resumed"
             )
         trainer.restore(*checkpoints.read(step))
-        return []
+        gone = ", ".join(checkpoints.folder(s).name for s in checkpoints.steps() if s > step)
+        return [f"back to step {step:,}; later checkpoints are removed: {gone}"] if gone else []
     found = checkpoints.read_newest()
     if found is None:
         return ["no checkpoint yet: starting from the beginning"]
@@ -88,13 +89,16 @@ def check_left_to_train(trainer: Trainer) -> list[str]:
     """A note where a resumed run is at its end already.
 
     Raises:
-        UserError: it is beyond the end that was asked for.
+        UserError: it is beyond the end that was asked for, or later checkpoints would be removed
+            for nothing.
     """
     step, total = trainer.step, trainer.plan.total_steps
     if step < total:
         return []
-    path = trainer.folder.path
+    more = "--steps" if trainer.config.steps else "--steps or --epochs"  # steps win over epochs
+    is_newest = trainer.checkpoints.steps()[-1] == step
+    path = trainer.folder.path if is_newest else trainer.checkpoints.folder(step)
     told = f"{path} is at step {step:,} already: of {total:,} steps nothing is left to train"
-    if step > total:
-        raise UserError(f"{told}; ask for more with --steps or --epochs")
-    return [f"{told} (more: --steps or --epochs)"]
+    if step > total or not is_newest:
+        raise UserError(f"{told}; ask for more with {more}")
+    return [f"{told} (more: {more})"]

@@ -22,6 +22,7 @@ from transformer.machine.processes import SINGLE, Processes, from_environment, j
 from transformer.machine.saved_values import read_saved
 from transformer.model import DecoderOnlyTransformer
 from transformer.runs.checkpoint import Checkpoints
+from transformer.runs.metrics import board_writer
 from transformer.runs.model_file import read_model_file
 from transformer.runs.run_folder import RunFolder
 from transformer.terminal.progress import Reporter
@@ -73,10 +74,10 @@ class Run:
         resumed run under its own name (if it has none), in a new run aside.
 
         Raises:
-            UserError: flags that contradict each other; no such data; it cannot fit into memory.
+            UserError: no such data; it cannot fit into memory; an --accumulation-steps that the
+                processes cannot share.
         """
         config, world_size = self.config, self.processes.world_size
-        config.check_data()
         if config.accumulation_steps % world_size:
             raise UserError(
                 f"--accumulation-steps {config.accumulation_steps} counts the micro-batches of all "
@@ -115,10 +116,16 @@ def opened_run(args: list[str]) -> Iterator[Run]:
 
     Its folder is locked, its processes have found each other, and its device is chosen. An older
     run in the folder is as it was.
+
+    Raises:
+        UserError: flags that contradict each other; a device, package or run that is not there.
     """
     processes = from_environment()
     flags, resumed, checkpoint = parse(args, processes)
     wanted = flags.config
+    wanted.check_data()
+    if wanted.tensorboard and processes.is_main:
+        board_writer()  # now, and not when an older run is deleted
     if processes.is_main and "auto" in (wanted.precision, wanted.compile):
         print("Measuring what is fastest here: precision, compilation …", flush=True)
     device = "mps" if wanted.mps else wanted.device

@@ -83,7 +83,7 @@ from transformer.training.forgetting import compare
 from transformer.training.resume import begin
 from transformer.training.scheduler import make_schedule
 from transformer.training.start import Run, initial_model, opened_run
-from transformer.training.trainer import Trainer
+from transformer.training.trainer import DivergenceError, Trainer
 
 
 def main(args: list[str]) -> int:
@@ -130,16 +130,18 @@ def build_trainer(run: Run) -> Trainer:
 
 @contextmanager
 def told_how_to_continue(trainer: Trainer) -> Iterator[None]:
-    """Whatever stops the training, the last good checkpoint is named."""
+    """Whatever stops the training, its last checkpoint is named if continuing can help."""
     try:
         yield
+    except DivergenceError:
+        raise  # continued, it would diverge again
     except BaseException:
         steps = trainer.checkpoints.steps()
         if any(steps) and trainer.processes.is_main:
             path = trainer.checkpoints.folder(steps[-1])
             print(
                 f"The last checkpoint is {path}. Continue with:\n"
-                f"  {command()} --resume {trainer.folder.path}",
+                f"  {command()} --resume {shlex.quote(str(trainer.folder.path))}",
                 file=sys.stderr,
             )
         raise
@@ -166,6 +168,13 @@ def describe_end(trainer: Trainer, reason: str, compared: str = "") -> str:
     if reason == "interrupted":
         return f"Saved at step {trainer.step}. Continue with:\n  {command()} --resume {quoted}"
     lines, prompt = [compared] if compared else [], ""
+    if reason == "patience":
+        n = trainer.history.evaluations_since_best
+        count = "1 evaluation" if n == 1 else f"{n} evaluations"
+        lines.append(
+            f"Stopped at step {trainer.step:,}: {count} without a better validation loss "
+            "(--patience)."
+        )
     best = trainer.history.best
     if best is not None and best["step"] != trainer.step:
         lines.append(f"Best at step {best['step']}: validation {best['val_loss']:.4f} nats/token")

@@ -1,6 +1,7 @@
 """commands/train.py: what it writes, and what it says about mistakes."""
 
 import json
+import math
 import os
 import re
 import shlex
@@ -149,6 +150,14 @@ def test_mistakes_end_in_one_clear_message(flags: tuple[str, ...], message: str)
     assert list(Path().glob("runs/*")) == []  # and leaves no empty run behind
 
 
+def test_flags_are_judged_before_the_machine_is_measured(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(UserError, match="--text goes with --dataset text"):
+        load_command("train").main(["--dataset", "toy", "--text", "text.txt"])
+    assert capsys.readouterr().out == ""
+
+
 def test_a_run_that_exists_is_not_overwritten_and_settings_are_kept() -> None:
     train(*FLAGS, "--steps", "3", "--name", "mine")
     before = Path("runs/mine/metrics.jsonl").read_bytes()
@@ -164,26 +173,43 @@ def test_a_run_that_exists_is_not_overwritten_and_settings_are_kept() -> None:
     assert Path("runs/other/thesis.txt").read_text() == "precious"
 
 
-def test_steps_that_are_not_finite_stop_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    def explode(*args: object) -> StepResult:
-        return StepResult(loss=float("nan"), tokens=64, grad_norm=float("inf"), applied=False)
+@pytest.mark.parametrize(
+    ("eval_every", "message"),
+    [
+        ("100", "3 steps in a row were not finite, the last was step 6"),
+        ("5", "the validation loss after step 5 is nan"),
+    ],
+)
+def test_a_training_that_is_not_finite_stops_with_advice(
+    eval_every: str,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def explode(self: GradientAccumulator, *args: object) -> StepResult:
+        for weight in self.model.parameters():
+            weight.data.fill_(math.nan)
+        return StepResult(loss=math.nan, tokens=64, grad_norm=math.inf, applied=False)
 
     train(*FLAGS, "--steps", "3", "--name", "blown")
     monkeypatch.setattr(GradientAccumulator, "step", explode)
-    with pytest.raises(UserError, match="3 steps in a row were not finite, the last was step 6"):
-        train("--resume", "--name", "blown", "--steps", "9")
+    with pytest.raises(UserError, match=f"{message}.*lower --learning-rate.*checkpoint is in"):
+        train("--resume", "--name", "blown", "--steps", "9", "--eval-every", eval_every)
     assert Path("runs/blown/latest").read_text() == "checkpoint-00000003\n"
     lines = Path("runs/blown/metrics.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["train_loss"] is None
+    assert "Continue with" not in capsys.readouterr().err  # it would end there again
 
 
-def test_patience_ends_a_run() -> None:
+def test_patience_ends_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     flags = ("--steps", "60", "--learning-rate", "5", "--patience", "2", "--eval-every", "2")
     assert train(*FLAGS, *flags, "--name", "hot") == 0
     judged = [r for r in metrics(Path("runs/hot")) if "val_loss" in r]
     losses = [r["val_loss"] for r in judged]
     assert len(losses) < 30
     assert losses.index(min(losses)) == len(losses) - 3
+    told = f"Stopped at step {judged[-1]['step']}: 2 evaluations without a better validation loss"
+    assert f"{told} (--patience).\n" in capsys.readouterr().out
 
 
 def test_configurations_survive_json() -> None:
@@ -246,13 +272,16 @@ def test_a_missing_device_is_an_error() -> None:
 
 
 def test_what_comes_next_can_be_pasted_into_a_shell(capsys: pytest.CaptureFixture[str]) -> None:
-    """A path with a space in it, after the end and after a stop."""
+    """A path with a space in it, after the end, after a stop and after an error."""
     assert train(*FLAGS, "--steps", "3", "--runs-dir", "my runs", "--name", "a b") == 0
     finished = capsys.readouterr().out
     folder, machine = RunFolder(Path("my runs/a b")), Machine("cpu", bf16=False, compiled=False)
     command = load_command("train")
     trainer = command.build_trainer(Run(saved_config(folder), machine, folder, is_resumed=True))
-    for said in (finished, command.describe_end(trainer, "interrupted")):
+    with pytest.raises(OSError, match="full"), command.told_how_to_continue(trainer):
+        raise OSError("the disk is full")
+    failed = capsys.readouterr().err
+    for said in (finished, command.describe_end(trainer, "interrupted"), failed):
         assert str(folder.path) in shlex.split(said.splitlines()[-1])
 
 

@@ -12,6 +12,7 @@ interrupted, if the machine, its threads, PyTorch, precision, compilation and th
 processes are the same.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -42,6 +43,10 @@ from transformer.training_utils import StepResult, perplexity, training_status
 
 CURVES_EVERY = 30.0  # seconds, at least, between two drawings of curves.png
 MOST_SKIPPED = 3  # steps in a row that are not finite, after which training stops
+
+
+class DivergenceError(UserError):
+    """The weights are spoiled, and would be again: continuing does not help."""
 
 
 class Trainer:
@@ -211,11 +216,15 @@ class Trainer:
             f"position in the data after it: {self.source_state}"
         )
         if self.skipped >= MOST_SKIPPED:
-            raise UserError(
-                f"{MOST_SKIPPED} steps in a row were not finite, the last was step {self.step}. "
-                "Train again with a lower --learning-rate or with --precision fp32; "
-                f"the last good checkpoint is in {self.folder.path}"
+            raise self._diverged(
+                f"{MOST_SKIPPED} steps in a row were not finite, the last was step {self.step}"
             )
+
+    def _diverged(self, what: str) -> DivergenceError:
+        return DivergenceError(
+            f"{what}. Train again with a lower --learning-rate or with --precision fp32; "
+            f"the last good checkpoint is in {self.folder.path}"
+        )
 
     def _is_time_to_evaluate(self) -> bool:
         plan = self.plan
@@ -247,6 +256,8 @@ class Trainer:
                 self.mine.watchable(self.model), self.source.tokenizer
             )
         self._record(record)
+        if not math.isfinite(val_loss):
+            raise self._diverged(f"the validation loss after step {self.step} is {val_loss}")
         self._show_evaluation(record)
         return self.history.best_step == self.step
 

@@ -75,10 +75,10 @@ def download(source: FineWebSource, tokens: int, progress: Progress) -> tuple[in
     held = 0
     for n, shard in enumerate(order, start=1):
         if n > limit:
+            needed = min(-(-tokens * limit // max(1, held)), len(order))
             raise UserError(
                 f"{limit} shards hold only {held:,} of {tokens:,} tokens; raise "
-                f"--max-cached-shards to about {-(-tokens * limit // max(1, held))} here and in "
-                "train.py"
+                f"--max-cached-shards to about {needed} here and in train.py"
             )
         source.text.builder.protect(order[:n])
         task = progress.add_task(f"  {shard.name}", total=None)
@@ -93,8 +93,11 @@ def download(source: FineWebSource, tokens: int, progress: Progress) -> tuple[in
         held += int(source.text.cache.entries()[shard.name]["tokens"])
         progress.update(total, completed=min(held, tokens), description=f"{held:,} tokens")
         if held >= tokens:
-            break
-    return held, n
+            return held, n
+    raise UserError(
+        f"the data set has only {held:,} training tokens in {len(order)} shards; "
+        f"--tokens {tokens:,} is more"
+    )
 
 
 if __name__ == "__main__":

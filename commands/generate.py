@@ -80,6 +80,8 @@ def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> None:
     """Let a trained model write."""
     if args.samples < 1:
         raise UserError(f"--samples must be at least 1, but is {args.samples}")
+    if args.max_new_tokens < 0:
+        raise UserError(f"--max-new-tokens must be at least 0, but is {args.max_new_tokens}")
     settings = args.settings()
     if args.seed is not None:
         check_seed(args.seed)

@@ -24,6 +24,7 @@ from transformer.data.fineweb.block_stream import group_rows
 from transformer.data.tokenizer import load_tokenizer
 from transformer.fineweb_dataset import FineWebConfig, FineWebSource
 from transformer.terminal.command_line import plain_console, run
+from transformer.terminal.text_stream import harmless
 
 BLOCKS = 3  # to read and time
 MEGABYTE = 1e6
@@ -89,24 +90,26 @@ def show_sample(console: Console, source: FineWebSource, start: float) -> None:
     ends = (block == source.tokenizer.end_of_text).nonzero()[0]
     document = block[ends[0] + 1 : ends[1]].tolist()
     console.rule("the beginning of a document", align="left")
-    console.print(source.tokenizer.decode(document[:100]))
+    console.print(harmless(source.tokenizer.decode(document[:100])))
     console.print(f"\n{len(document)} tokens: {document[:12]} ...")
     pieces = [source.tokenizer.decode([token]) for token in document[:12]]
-    console.print("│".join(pieces).replace("\n", "\\n"))
+    console.print(harmless("│".join(pieces).replace("\n", "\\n")))
     scored = batch.targets[0][batch.targets[0] != IGNORED].tolist()
     console.rule("a sequence: the model reads", align="left")
-    console.print(source.tokenizer.decode(batch.inputs[0].tolist()))
+    console.print(harmless(source.tokenizer.decode(batch.inputs[0].tolist())))
     console.rule("and must predict", align="left")
-    console.print(source.tokenizer.decode(scored))
+    console.print(harmless(source.tokenizer.decode(scored)))
     console.rule()
 
 
 def show_speed(console: Console, source: FineWebSource) -> None:
     """Reads the same few blocks twice: the second time must not need the hub."""
+    shard = source.text.shard_order(source.seed)[0]
+    place = Position(block=min(2, len(source.text.blocks(shard))))  # after what was shown
     for title in ("first reading", "second reading"):
         before = source.text.counts.copy()
         start, tokens = time.perf_counter(), 0
-        stream = source.text.stream("train", Position(block=2), source.seed)
+        stream = source.text.stream("train", place, source.seed)
         for _, block in islice(stream, BLOCKS):
             tokens += len(block)
         seconds = time.perf_counter() - start

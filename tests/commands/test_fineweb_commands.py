@@ -3,12 +3,14 @@
 import importlib.util
 import json
 import math
+import random
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fineweb_tools import REPO, write_dataset
+from fineweb_tools import PATH, REPO, make_text, write_dataset, write_file
 from local_hub import LocalHub
 
 from transformer.config import ModelConfig
@@ -67,6 +69,21 @@ def test_looking_at_fineweb_shows_all_and_says_that_training_can_start(
     assert "from the hub" not in out.split("second reading")[1]
 
 
+def test_looking_at_few_and_hostile_documents(command: Command, tmp_path: Path) -> None:
+    """Shards of one row group; text that would clear the screen."""
+    text = f"\x1b[2J{make_text(random.Random(0), 50)}"
+    for n in range(3):
+        write_file(tmp_path / "few" / PATH / f"{n:03d}.parquet", [[text] * 6])
+    with LocalHub({REPO: tmp_path / "few"}) as hub:
+        status, out, errors = command(
+            "test_fineweb", "--hub-endpoint", hub.url, "--seq-length", "16"
+        )
+    assert status == 0, errors
+    assert "training can start" in out
+    assert "\N{REPLACEMENT CHARACTER}[2J" in out
+    assert "\x1b" not in out
+
+
 def test_looking_without_a_network_fails_with_advice(command: Command) -> None:
     status, out, errors = command("test_fineweb", "--hub-endpoint", "http://127.0.0.1:9")
     assert status == 2
@@ -96,11 +113,20 @@ def test_downloading_nothing_asks_for_nothing(command: Command, odd: tuple[str, 
     assert not Path("data").exists()
 
 
-def test_downloading_more_than_fits_says_what_to_raise(command: Command, hub: LocalHub) -> None:
-    flags = ("--hub-endpoint", hub.url, "--tokens", "1000000", "--max-cached-shards", "2")
+@pytest.mark.parametrize(
+    ("shards", "message"),
+    [
+        ("2", r"raise --max-cached-shards to about 9 here"),
+        ("20", r"has only [\d,]+ training tokens in 9 shards; --tokens 1,000,000 is more"),
+    ],
+)
+def test_downloading_more_than_fits_or_there_is(
+    command: Command, hub: LocalHub, shards: str, message: str
+) -> None:
+    flags = ("--hub-endpoint", hub.url, "--tokens", "1000000", "--max-cached-shards", shards)
     status, _, errors = command("download", *flags)
     assert status == 2
-    assert "raise --max-cached-shards to about" in errors
+    assert re.search(message, errors)
 
 
 def test_a_model_that_knows_nothing_has_the_loss_of_guessing_on_fineweb(

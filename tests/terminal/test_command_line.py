@@ -135,6 +135,10 @@ def test_values_of_the_configuration_and_subcommands_are_one_line() -> None:
     ):
         with pytest.raises(UserError, match=message):
             parse(flags.split())
+    with pytest.raises(
+        UserError, match=r"^--max-cached-shards must be at least 2, but is 1; --help"
+    ):
+        parse_flags(load_command("download").main, ["--max-cached-shards", "1"])
     with pytest.raises(UserError, match="there are: lens, attention, induction, patch, ablate"):
         parse_flags(load_command("interpret").main, ["lense"])
     assert parse(["--seed", str(2**63 - 1)])[0].training.seed == 2**63 - 1

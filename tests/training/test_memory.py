@@ -10,10 +10,12 @@ import pytest
 import torch
 from training_tools import load_command, train
 
-from transformer.config import ModelConfig
+from transformer.config import ModelConfig, Variant
 from transformer.data.byte_pair_tokenizer import BytePairTokenizer
 from transformer.data.toy.source import tokenizer_stories
 from transformer.errors import UserError
+from transformer.kv_cache import KVCache
+from transformer.ladder import build_model
 from transformer.machine.memory import memory_of
 from transformer.model import DecoderOnlyTransformer
 from transformer.runs.model_file import write_model_file
@@ -79,11 +81,16 @@ def test_steps_without_end_start_like_any_other(tmp_path: Path) -> None:
     assert (tmp_path / "toy-1" / "latest").is_file()
 
 
-def test_samples_that_cannot_fit_are_refused(tiny_model: DecoderOnlyTransformer) -> None:
-    check_generation(tiny_model, 10)
-    assert memory_of(CPU)
-    with pytest.raises(UserError, match=r"needs at least .* lower --samples 1,000,000,000"):
-        check_generation(tiny_model, 10**9)
+@pytest.mark.parametrize("heads", [4, 1])
+def test_samples_that_cannot_fit_are_refused(tiny_config: ModelConfig, heads: int) -> None:
+    """As many as there is room for in caches, and one more."""
+    config = replace(tiny_config, variant=Variant(n_kv_heads=heads, head_size=16))
+    cache = KVCache(config, batch_size=1)
+    room = (memory_of(CPU) or 0) // (cache.keys.nbytes + cache.values.nbytes)
+    model = build_model(config)
+    check_generation(model, room)
+    with pytest.raises(UserError, match=rf"needs at least .* lower --samples {room + 1:,}"):
+        check_generation(model, room + 1)
 
 
 def test_generate_refuses_them_before_it_starts(

@@ -141,7 +141,8 @@ REASONS = (
         r"input length (\d+) did not match expected argument count (\d+).*",
         r"takes \2 values, not \1",
     ),
-    (r"^\w+: (?=--)|^Flags: |\.$", ""),  # a part of the configuration: the message names the flag
+    # a part of the configuration (flags.data): the message names the flag
+    (r"^[\w.]+: (?=--)|^Flags: |\.$", ""),
 )
 """How tyro and Python say it, and how it is said here."""
 

@@ -111,5 +111,6 @@ def check_generation(model: DecoderOnlyTransformer, samples: int) -> None:
         UserError: the keys and values of this many samples cannot fit into the device's memory.
     """
     config, weight = model.config, model.token_embedding.weight
-    per_sample = 2 * config.n_layers * config.max_seq_len * config.d_model * weight.itemsize
-    check_fits("generation", samples * per_sample, weight.device, {"--samples": samples})
+    per_position = 2 * config.n_layers * config.n_kv_heads * config.head_size * weight.itemsize
+    needed = samples * config.max_seq_len * per_position
+    check_fits("generation", needed, weight.device, {"--samples": samples})

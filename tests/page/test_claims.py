@@ -13,7 +13,8 @@ MEASURE = """() => {
   const ids = [tokenizer.endOfText, ...tokenizer.encode(Page.samples.stories[0])].slice(0, 100);
   const seen = {}, row = (logits, t) => logits.subarray(t * V, (t + 1) * V);
   const whole = model.forward(ids, { tap: (name, values) => { seen[name] = values; } });
-  const lossWithout = (text) => (part) => Page.lossOf(Page.finish(Page.forwardWithout(model, text, part)), text, V);
+  const lossWithout = (text) => (part) =>
+    Page.lossOf(Page.finish(Page.forwardWithout(model, text, part)), text, V);
   const without = lossWithout(ids), { prompt } = Page.modelData;
   const short = [tokenizer.endOfText, ...tokenizer.encode(prompt)];
   const kinds = ["attention", "feed_forward"], layers = Array.from({ length: L }, (_, i) => i);

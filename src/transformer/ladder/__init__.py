@@ -1,4 +1,4 @@
-"""The ladder from 2017 to 2026: what changed in the transformer since, nearly all in files of their own.
+"""The ladder from 2017 to 2026: what changed in the transformer since, most of it in small files.
 
 | File | The question it answers |
 |---|---|

@@ -9,7 +9,7 @@ import torch
 from published_models import CASES, SPECIAL, V, as_published, byte_level, publish, write_tokenizer
 from safetensors.torch import load_file, save_file
 from training_tools import call
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from transformer.errors import UserError
 from transformer.generation import generate
@@ -55,6 +55,50 @@ def test_the_older_published_form_is_read(case: str, tmp_path: Path) -> None:
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "in", dtype=torch.float32).eval()
     ids = torch.randint(V, (2, 40))
     torch.testing.assert_close(ours(ids), theirs(ids).logits, rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("case", ["gpt2", "llama"])
+def test_an_output_table_of_its_own_counts_though_the_configuration_ties_it(
+    case: str, tmp_path: Path
+) -> None:
+    publish(case, tmp_path / "in")
+    path = tmp_path / "in" / "model.safetensors"
+    weights = load_file(path)
+    table = next(t for name, t in weights.items() if name.endswith(("wte.weight", "tokens.weight")))
+    for tied, output in ((True, table.clone()), (False, table.flip(0)), (True, None)):
+        own = {} if output is None else {"lm_head.weight": output}
+        save_file({**weights, **own}, path, metadata={"format": "pt"})
+        import_model(tmp_path / "in", tmp_path / "out")
+        ours = read_model_file(tmp_path / "out" / "model.safetensors").model
+        assert ours.config.variant.tied_embeddings == tied
+        theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "in", dtype=torch.float32).eval()
+        ids = torch.randint(V, (2, 20))
+        torch.testing.assert_close(ours(ids), theirs(ids).logits, rtol=0, atol=1e-4)
+    save_file({**weights, "lm_head.weight": table[1:].clone()}, path)
+    with pytest.raises(UserError, match=r"lm_head\.weight has shape \[319, 48\]"):
+        import_model(tmp_path / "in", tmp_path / "out")
+
+
+@torch.no_grad()
+def test_the_other_names_of_gpt2s_sizes_are_read(tmp_path: Path) -> None:
+    """Another number of heads would give other logits, and no error."""
+    theirs = publish("gpt2", tmp_path / "in")
+    path = tmp_path / "in" / "config.json"
+    names = {
+        "n_embd": "hidden_size",
+        "n_head": "num_attention_heads",
+        "n_layer": "num_hidden_layers",
+        "n_positions": "max_position_embeddings",
+    }
+    saved = {names.get(name, name): value for name, value in json.loads(path.read_text()).items()}
+    ids = torch.randint(V, (2, 20))
+    for more in ({}, {"n_head": 3}):  # the library lets the other name win
+        path.write_text(json.dumps({**more, **saved}))
+        assert AutoConfig.from_pretrained(tmp_path / "in").n_head == 4
+        import_model(tmp_path / "in", tmp_path / "out")
+        ours = read_model_file(tmp_path / "out" / "model.safetensors").model
+        torch.testing.assert_close(ours(ids), theirs(ids).logits, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("case", ["gpt2 wide", "llama", "qwen3 far", "nanochat"])
@@ -157,7 +201,7 @@ def test_damaged_folders_are_refused(tmp_path: Path) -> None:
     (folder / "config.json").unlink()
     refused(r"there is no .*config\.json")
     (folder / "tokenizer.json").unlink()
-    refused(r"tokenizer\.json cannot be read")
+    refused(r"in has no tokenizer\.json.*AutoTokenizer\.from_pretrained.*save_pretrained")
     (folder / "tokenizer.json").write_text("{}")
     refused("not a tokenizer.json that can be read")
     (folder / "model.safetensors").write_bytes(whole["model.safetensors"][:-9])

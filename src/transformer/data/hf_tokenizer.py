@@ -128,6 +128,11 @@ class HfTokenizer(Tokenizer):
         """
         try:
             text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise UserError(
+                f"{path.parent} has no {path.name}. The library transformers writes one: "
+                "AutoTokenizer.from_pretrained(…).save_pretrained(FOLDER)"
+            ) from None
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path} cannot be read: {error}") from None
         table = read_tokenizer_json(text).get_vocab(with_added_tokens=True)

@@ -7,6 +7,9 @@
 Weights become float32, whatever they were. Where the tables have more rows than the tokenizer has
 ids (they are padded to a round number), those rows are left out: no text ever uses them, and what
 is not there is never sampled.
+
+Where the configuration says that input and output share a table, but the file has another one for
+the output (fine-tuning can part them), the file counts, as in the library transformers.
 """
 
 import json
@@ -14,6 +17,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from transformer.config import ModelConfig
@@ -29,6 +33,7 @@ from transformer.sharing.published import CONFIG, Tensors
 
 TOKENIZER = "tokenizer.json"
 LONGEST = 2048  # positions, unless more are asked for
+OUTPUT = "lm_head.weight"  # their name of the output's table
 TABLES = ("token_embedding.weight", "output.weight")
 
 
@@ -64,6 +69,9 @@ def import_model(
     family, saved = read_family(folder / CONFIG)
     theirs = family.read_config(saved)
     check_sizes(folder / CONFIG, theirs)
+    tensors = Tensors(folder, family.prefix)
+    if theirs.variant.tied_embeddings and has_own_output(family, tensors):
+        theirs = replace(theirs, variant=replace(theirs.variant, tied_embeddings=False))
     tokenizer = HfTokenizer.from_file(folder / TOKENIZER, name)
     if tokenizer.vocab_size > theirs.vocab_size:
         raise UserError(
@@ -72,7 +80,6 @@ def import_model(
         )
     length = _context(theirs.max_seq_len, seq_length)
     config = replace(theirs, vocab_size=tokenizer.vocab_size, max_seq_len=length)
-    tensors = Tensors(folder, family.prefix)
     check_tensors(family, theirs, tensors, folder)
     weights = {name: cut(name, t, config) for name, t in family.gathered(theirs, tensors.read)}
     with whole_folder(output) as unfinished:
@@ -100,6 +107,15 @@ def _context(theirs: int, wanted: int | None) -> int:
     return wanted
 
 
+def has_own_output(family: Family, tensors: Tensors) -> bool:
+    """Whether the file has a table for the output that is not that of the tokens."""
+    if not {OUTPUT, family.embedding} <= tensors.names:
+        return False
+    if tensors.shape(OUTPUT) != tensors.shape(family.embedding):
+        return True
+    return not torch.equal(tensors.read(OUTPUT), tensors.read(family.embedding))
+
+
 def cut(name: str, tensor: Tensor, config: ModelConfig) -> Tensor:
     """The rows that are used: tokens that exist, positions that are looked at."""
     if name in TABLES:
@@ -120,7 +136,7 @@ def check_tensors(family: Family, config: ModelConfig, tensors: Tensors, folder:
             f"{folder}: {len(tensors.names)} tensors cannot make {config.n_layers} blocks"
         )
     shapes = tensor_shapes(config)
-    used = {"lm_head.weight"}
+    used = {OUTPUT}
     for place in family.all_places(config):
         used.update(place.theirs)
         found = [tensors.shape(name) for name in place.theirs]

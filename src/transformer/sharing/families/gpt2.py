@@ -30,6 +30,12 @@ from transformer.sharing.families.family import ANY, Family, Place, check_neutra
 NEURONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"} | {
     "relu2": "relu2"
 }
+SIZES = {  # theirs: the library's other name for it, which wins where both are given; the default
+    "n_embd": ("hidden_size", 768),
+    "n_head": ("num_attention_heads", 12),
+    "n_layer": ("num_hidden_layers", 12),
+    "n_positions": ("max_position_embeddings", 1024),
+}
 LAYERS = {  # ours: theirs, and whether it is a matrix
     "attention_norm": ("ln_1", False),
     "attention.qkv_projection": ("attn.c_attn", True),
@@ -49,16 +55,19 @@ class GPT2(Family):
 
     def read_config(self, saved: Saved) -> ModelConfig:
         check_neutral(saved, self.architecture, {})
-        d_model = saved.take("n_embd", int, default=768)
+        sizes = {
+            name: saved.take(other, int, default=saved.take(name, int, default=usual))
+            for name, (other, usual) in SIZES.items()
+        }
         inner = saved.take("n_inner", int | None, default=None)
         neurons = choice(saved, self.architecture, "activation_function", "gelu_new", NEURONS)
         return ModelConfig(
             vocab_size=saved.take("vocab_size", int, default=50_257),
-            d_model=d_model,
-            n_heads=saved.take("n_head", int, default=12),
-            n_layers=saved.take("n_layer", int, default=12),
-            d_ff=4 * d_model if inner is None else inner,
-            max_seq_len=saved.take("n_positions", int, default=1024),
+            d_model=sizes["n_embd"],
+            n_heads=sizes["n_head"],
+            n_layers=sizes["n_layer"],
+            d_ff=4 * sizes["n_embd"] if inner is None else inner,
+            max_seq_len=sizes["n_positions"],
             dropout=0.0,
             variant=Variant(
                 positions="learned",

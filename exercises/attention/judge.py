@@ -98,7 +98,10 @@ def _mask(attend: Callable[..., tuple[Tensor, Tensor]], check: Check) -> None:
 
 
 def at_random(yours: ModuleType, check: Check) -> None:
-    """Shapes that are all different, against loops over every pair."""
+    """Shapes that are all different, against loops over every pair.
+
+    The tolerance allows for a root of K in float32, though all else is float64.
+    """
     attend = yours.scaled_dot_product_attention
     for lead, (T, S, K) in itertools.product(
         [(), (2,), (2, 3)], [(1, 1, 1), (4, 4, 6), (3, 5, 2), (5, 7, 3)]
@@ -114,8 +117,8 @@ def at_random(yours: ModuleType, check: Check) -> None:
             )
             output, weights = attend(q, k, v, allowed)
             expected = _with_loops(q, k, allowed)
-            check.equal(weights, expected, given=given, tolerance=1e-9)
-            check.equal(output, expected @ v, given=given, tolerance=1e-9)
+            check.equal(weights, expected, given=given, tolerance=1e-6)
+            check.equal(output, expected @ v, given=given, tolerance=1e-6)
     q, k, v = (torch.randn(1, 3, 2, dtype=torch.float64, requires_grad=True) for _ in range(3))
     check.that(
         torch.autograd.gradcheck(lambda *x: attend(*x)[0], (q, k, v), raise_exception=False),

@@ -122,7 +122,7 @@ def _nothing_scored(loss_of: Callable[[Tensor, Tensor], Tensor], check: Check) -
         expected="a tensor that depends on the logits, with a gradient of 0",
         mistake="no gradient flows: `loss.backward()` would raise",
     )
-    (gradient,) = torch.autograd.grad(loss, logits)
+    gradient = _reaching(logits, loss, given, check)
     check.equal(
         gradient,
         torch.zeros(2, 2),
@@ -180,7 +180,7 @@ def _gradient(loss_of: Callable[[Tensor, Tensor], Tensor], check: Check) -> None
         expected=expected,
         mistake="no gradient flows: is there an .item(), a .detach() or a no_grad?",
     )
-    (gradient,) = torch.autograd.grad(loss, logits)
+    gradient = _reaching(logits, loss, given, check)
     onehot = expected - logits.detach().softmax(-1)
     onehot[1] = 0.0
     check.equal(
@@ -190,6 +190,19 @@ def _gradient(loss_of: Callable[[Tensor, Tensor], Tensor], check: Check) -> None
         mistakes={"the gradient of the sum of exponentials is missing: it is detached": onehot},
         otherwise="the loss is right, its gradient (softmax - onehot) is not",
     )
+
+
+def _reaching(logits: Tensor, loss: Tensor, given: str, check: Check) -> Tensor:
+    """The gradient of the logits, if there is one."""
+    (gradient,) = torch.autograd.grad(loss, logits, allow_unused=True)
+    check.that(
+        gradient is not None,
+        given=given,
+        came="a loss with a gradient that ends before the logits",
+        expected="a loss that is computed from the logits",
+        mistake="the loss has a gradient of its own, but none that reaches the logits",
+    )
+    return gradient
 
 
 def at_random(yours: ModuleType, check: Check) -> None:

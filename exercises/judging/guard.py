@@ -70,7 +70,7 @@ class Guard:
         @functools.wraps(original)
         def refusing(*args: Any, **kwargs: Any) -> Any:
             if self.depth:
-                raise ReadyMadeError(f"{path} is the ready-made answer: {why}")
+                raise ReadyMadeError(f"`{path}` is the ready-made answer: {why}")
             return original(*args, **kwargs)
 
         return refusing
@@ -88,7 +88,9 @@ class Guard:
 
         @functools.wraps(function)
         def watched(*args: Any, **kwargs: Any) -> Any:
-            tensors = {n: x for n, x in _named(args, kwargs) if isinstance(x, Tensor)}
+            # a tensor that inference_mode made counts no writes
+            named = {n: x for n, x in _named(args, kwargs) if isinstance(x, Tensor)}
+            tensors = {name: x for name, x in named.items() if not x.is_inference()}
             versions = {name: tensor._version for name, tensor in tensors.items()}
             with self._state_kept():
                 self.depth += 1

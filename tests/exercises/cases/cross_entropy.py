@@ -25,6 +25,13 @@ BUGS = [
     ("max(len(ids), 1)", "len(targets)", "divided by all positions"),
     ("losses.sum() / max(len(ids), 1)", "losses.mean()", "a mean over nothing"),
     ("losses.sum() / max(len(ids), 1)", "losses.sum().item() / max(len(ids), 1)", "backward()"),
+    (
+        "scored = targets != -100  # (N,)",
+        "scored = targets != -100\n"
+        "    if not scored.any():\n"
+        "        return logits.new_zeros(()).requires_grad_()",
+        "none that reaches the logits",
+    ),
     ("scored = targets != -100", "scored = targets != -1", "was looked up in the row"),
     (
         "ids = logits[scored], targets[scored]",

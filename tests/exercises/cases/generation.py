@@ -32,14 +32,14 @@ BUGS = [
     ("with torch.no_grad():", "if True:", "gradients are recorded"),
     ("    model.train(was_training)\n", "", "without dropout"),
     ("model.train(was_training)", "model.train()", "it was not in training before"),
-    ("new = choose(logits)", "new = logits.argmax(-1)", "choose is not called"),
+    ("new = choose(logits)", "new = logits.argmax(-1)", "`choose` is not called"),
     ("new = choose(logits)", "new = choose(logits[0])", "(B, V)"),
     ("new = choose(logits)", "choose(logits); new = logits.argmax(-1)", "whatever choose says"),
     ("if ended.all():", "if ended.any():", "as soon as one row ends"),
     ("if ended.all():", "if False:", "does not end when all rows have ended"),
     (REPEAT, "pass", "a row that has ended is continued"),
     (REPEAT, "new = torch.where(ended, 0, new)", "filled with 0"),
-    (REPEAT + "\n                " + ENDED, "ended = new == stop_id", "stop_id is ignored"),
+    (REPEAT + "\n                " + ENDED, "ended = new == stop_id", "`stop_id` is ignored"),
     ("if stop_id is not None:", "if stop_id:", "0 counts as false"),
     (
         "ended = torch.zeros(len(ids), dtype=torch.bool)",
@@ -61,6 +61,29 @@ BUGS = [
     ("was_training = model.training", "was_training = model.training; ids[0, 0] += 1", "written"),
 ]
 RIGHT = [
+    """
+import torch
+
+
+@torch.inference_mode()
+def generate(model, cache, ids, max_new_tokens, choose, stop_id=None):
+    mode = model.training
+    model.eval()
+    ended, unread = torch.zeros(len(ids), dtype=torch.bool), ids
+    for _ in range(max_new_tokens):
+        if bool(ended.all()):
+            break
+        new = kept(choose(model(unread, cache)[:, -1]), ended, stop_id)
+        ended = ended if stop_id is None else ended | (new == stop_id)
+        unread = new[:, None]
+        ids = torch.cat([ids, unread], dim=1)
+    model.train(mode)
+    return ids
+
+
+def kept(new, ended, stop_id):
+    return new if stop_id is None else torch.where(ended, stop_id, new)
+""",
     """
 import torch
 

@@ -31,7 +31,7 @@ from exercises.clinic.sheet import show_ward
 from exercises.clinic.visit import Visit
 from exercises.contents import EXERCISES, Exercise
 from exercises.judging.process import judged
-from exercises.judging.show import COMMAND, hints, show_list, show_verdict
+from exercises.judging.show import FOLDER, command, hints, show_list, show_verdict
 from exercises.judging.skeleton import skeleton
 from transformer.errors import UserError
 from transformer.machine.files import hash_file
@@ -44,7 +44,7 @@ HINTS = 3
 
 @dataclass(frozen=True)
 class _Folder:
-    mine: Path = Path("mine")
+    mine: Path = FOLDER
     """The folder of your files."""
 
     @property
@@ -85,7 +85,7 @@ class Start(_Named):
         self.mine.mkdir(parents=True, exist_ok=True)
         path.write_text(skeleton(solution), encoding="utf-8")
         print(f"{path}: about {exercise.minutes} minutes. Fill in what is not implemented; then")
-        print(f"  {COMMAND} check {self.name}")
+        print(f"  {command(f'check {self.name}', self.mine)}")
         return 0
 
 
@@ -101,11 +101,13 @@ class Check(_Folder):
     def do(self) -> int:
         names = [self.name] if self.name else [n for n in EXERCISES if self.file(n).exists()]
         if not names:
-            raise UserError(f"there is nothing to judge in {self.mine}; begin with {COMMAND}")
+            begin = command("list", self.mine)
+            raise UserError(f"there is nothing to judge in {self.mine}; begin with {begin}")
         for name in names:
             _Named(self.mine, name).exercise  # noqa: B018  (it must exist)
             if not self.file(name).exists():
-                raise UserError(f"there is no {self.file(name)}; {COMMAND} start {name} writes it")
+                start = command(f"start {name}", self.mine)
+                raise UserError(f"there is no {self.file(name)}; {start} writes it")
         seen = self.states()  # before judging: what is saved meanwhile is judged next
         passed = all(map(self.judge, names))
         if self.watch:
@@ -120,7 +122,7 @@ class Check(_Folder):
         digest = hash_file(self.file(name))
         verdict = judged(name, self.file(name))
         self.notebook.note_verdict(name, verdict.passed, digest)
-        show_verdict(plain_console(), EXERCISES[name], verdict)
+        show_verdict(plain_console(), EXERCISES[name], verdict, self.mine)
         return verdict.passed
 
     def judge_changes(self, seen: dict[str, tuple[int, int]]) -> None:
@@ -216,8 +218,13 @@ def main(action: Annotated[Action, tyro.conf.arg(name="")]) -> int:
 
 
 def with_default(flags: list[str]) -> list[str]:
-    """Without anything else it is the list that is asked for."""
-    return flags if flags and flags[0] != "--mine" else ["list", *flags]
+    """Without anything else it is the list that is asked for. --mine may come first, too.
+
+    >>> with_default(["--mine", "other"]), with_default(["--mine=other", "check", "mask"])
+    (['list', '--mine', 'other'], ['check', 'mask', '--mine=other'])
+    """
+    count = 2 if flags[:1] == ["--mine"] else sum(f.startswith("--mine=") for f in flags[:1])
+    return [*(flags[count:] or ["list"]), *flags[:count]]
 
 
 if __name__ == "__main__":

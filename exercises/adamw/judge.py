@@ -61,34 +61,34 @@ def _means(result: Any, check: Check) -> None:
         m,
         given=f"{_given(0.0)}\nthe second result, m",
         mistakes={
-            "m is returned corrected: the correction is for this step only": (m / (1 - b1**STEP)),
-            "m and v are in each other's place": v,
+            "`m` is returned corrected: the correction is for this step only": (m / (1 - b1**STEP)),
+            "`m` and `v` are in each other's place": v,
             "β₁ and β₂ are in each other's place": b2 * M + (1 - b2) * GRADIENT,
             "the old m is returned": M,
             "β₁ and 1 - β₁ are in each other's place": b1 * GRADIENT + (1 - b1) * M,
-            "m is not a mean: the gradient needs its share 1 - β₁": b1 * M + GRADIENT,
+            "`m` is not a mean: the gradient needs its share 1 - β₁": b1 * M + GRADIENT,
         },
-        otherwise="m is wrong",
+        otherwise="`m` is wrong",
     )
     check.equal(
         result[2],
         v,
         given=f"{_given(0.0)}\nthe third result, v",
         mistakes={
-            "v is returned corrected: the correction is for this step only": (v / (1 - b2**STEP)),
-            "v is the mean of the gradient; it should be of its square": (
+            "`v` is returned corrected: the correction is for this step only": (v / (1 - b2**STEP)),
+            "`v` is the mean of the gradient; it should be of its square": (
                 b2 * V + (1 - b2) * GRADIENT
             ),
-            "v is computed from m²; it should be from the square of the gradient": (
+            "`v` is computed from m²; it should be from the square of the gradient": (
                 b2 * V + (1 - b2) * m**2
             ),
             "β₂ and 1 - β₂ are in each other's place": b2 * GRADIENT**2 + (1 - b2) * V,
-            "v uses β₁ instead of β₂": b1 * V + (1 - b1) * GRADIENT**2,
+            "`v` uses β₁ instead of β₂": b1 * V + (1 - b1) * GRADIENT**2,
             "1 - β₂ is squared with the gradient": b2 * V + ((1 - b2) * GRADIENT) ** 2,
-            "v is not a mean: the square needs its share 1 - β₂": b2 * V + GRADIENT**2,
+            "`v` is not a mean: the square needs its share 1 - β₂": b2 * V + GRADIENT**2,
             "the old v is returned": V,
         },
-        otherwise="v is wrong",
+        otherwise="`v` is wrong",
     )
 
 
@@ -121,8 +121,8 @@ def _step(came: Any, check: Check) -> None:
             "the correction for starting at 0 is missing: the first steps are far off": _moved(
                 first=False, second=False
             ),
-            "m is not corrected for starting at 0": _moved(first=False),
-            "v is not corrected for starting at 0": _moved(second=False),
+            "`m` is not corrected for starting at 0": _moved(first=False),
+            "`v` is not corrected for starting at 0": _moved(second=False),
             from_zero: _moved(step=STEP - 1),
             f"{from_zero}, and step is 1 already": _moved(step=STEP + 1),
             "the correction divides by 1 - β, not by 1 - βᵗ": _moved(step=1),

@@ -122,7 +122,7 @@ def _built(yours: ModuleType, check: Check) -> Any:
             expected=f"what parts.{part}(config) builds",
             mistake=f"there is no submodule called {name}"
             if found is None
-            else f"{name} is not what parts.{part} builds",
+            else f"`{name}` is not what parts.{part} builds",
         )
     check.that(
         block.attention_norm is not block.feed_forward_norm,
@@ -153,7 +153,7 @@ def _residual_mistakes(x: Tensor) -> dict[str, Tensor]:
             middle
         )
         + F(N2(middle)),
-        "x is added twice": middle + F(N2(middle)) + x,
+        "`x` is added twice": middle + F(N2(middle)) + x,
     }
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from exercises.clinic.examination import Evidence
+from exercises.judging.show import command
 from transformer.errors import UserError
 from transformer.machine.files import write_atomically
 
@@ -25,7 +26,11 @@ class Desk:
     """The records in a learner's folder."""
 
     def __init__(self, mine: Path) -> None:
-        self.folder = mine / "clinic"
+        self.mine, self.folder = mine, mine / "clinic"
+
+    def command(self, words: object) -> str:
+        """What the learner types to see more."""
+        return command(f"clinic {words}", self.mine)
 
     def path(self, number: int, ending: str = "json") -> Path:
         return self.folder / f"{number}.{ending}"

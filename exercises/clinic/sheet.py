@@ -16,7 +16,6 @@ from exercises.clinic.findings import EXAMINATIONS, NUMBERS
 
 SHADES = " ·░▒▓█"
 LETTERS = 500  # of the sample
-COMMAND = "uv run python commands/exercise.py clinic"
 
 Healthy = list[dict[str, Any]]
 
@@ -36,7 +35,7 @@ def show_ward(console: Console, desk: Desk) -> None:
         f"\n✓ {sum(found)} of {len(WARD)} found. See one (it trains half a minute or so):"
     )
     following = found.index(False) + 1 if False in found else 1
-    console.print(f"  {COMMAND} {following}", style="bold")
+    _show_command(console, desk, str(following))
 
 
 def show_sheet(console: Console, number: int, record: Record, healthy: Healthy, desk: Desk) -> None:
@@ -53,20 +52,24 @@ def show_sheet(console: Console, number: int, record: Record, healthy: Healthy, 
     for block, heads in enumerate(evidence.attention):
         console.print("\n".join(_pictures(block, heads)))
     console.print(f"\nThe curves and the heads as a picture: {desk.path(number, 'png')}")
-    _show_choices(console, number)
+    _show_choices(console, number, desk)
 
 
-def _show_choices(console: Console, number: int) -> None:
+def _show_choices(console: Console, number: int, desk: Desk) -> None:
     console.print("\nExaminations that you can ask for:")
     for name, each in EXAMINATIONS.items():
         console.print(_entry(name, each.question, 9))
-    console.print(f"  {COMMAND} {number} --examine {next(iter(EXAMINATIONS))}", style="bold")
+    _show_command(console, desk, f"{number} --examine {next(iter(EXAMINATIONS))}")
     console.print("\nDiagnoses:")
     for name in DIAGNOSES:
         console.print(_entry(name, CASES[name].says, 24))
-    console.print(f"  {COMMAND} {number} --answer {DIAGNOSES[0]}", style="bold")
+    _show_command(console, desk, f"{number} --answer {DIAGNOSES[0]}")
     console.print("Or a test of your own, that a healthy patient passes and this one fails:")
-    console.print(f"  {COMMAND} {number} --prove my_test.py", style="bold")
+    _show_command(console, desk, f"{number} --prove my_test.py")
+
+
+def _show_command(console: Console, desk: Desk, words: str) -> None:
+    console.print(f"  {desk.command(words)}", style="bold", soft_wrap=True)
 
 
 def _entry(name: str, text: str, column: int) -> str:

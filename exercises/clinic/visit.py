@@ -14,13 +14,7 @@ from exercises.clinic.findings import EXAMINATIONS
 from exercises.clinic.patient import STEPS, Patient
 from exercises.clinic.picture import draw
 from exercises.clinic.record import recorded_curves
-from exercises.clinic.sheet import (
-    COMMAND,
-    show_examination,
-    show_found,
-    show_sheet,
-    show_wrong,
-)
+from exercises.clinic.sheet import show_examination, show_found, show_sheet, show_wrong
 from transformer.errors import UserError
 from transformer.training.mine_folder import load_part
 
@@ -80,7 +74,7 @@ class Visit:
     def _seen(self) -> Record:
         record = self.desk.record(self.number)
         if record is None:
-            raise UserError(f"see the patient first: {COMMAND} {self.number}")
+            raise UserError(f"see the patient first: {self.desk.command(self.number)}")
         return record
 
     def _train(self) -> Record:

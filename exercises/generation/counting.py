@@ -73,7 +73,7 @@ STOPS: list[tuple[list[list[int]], int, list[list[int]], dict[str, list[list[int
                 [1, 4, 5, 5, 5, 5],
                 [3, 2, 3, 4, 5, 5],
             ],
-            "stop_id is ignored, or all rows must choose it at once": [
+            "`stop_id` is ignored, or all rows must choose it at once": [
                 [1, 4, 5, 6, 7, 8],
                 [3, 2, 3, 4, 5, 6],
             ],

@@ -155,7 +155,7 @@ def _choices(yours: ModuleType, check: Check) -> None:
         given=given,
         came=f"{len(seen)} calls",
         expected="2 calls",
-        mistake="choose is to be called once per new token" if seen else "choose is not called",
+        mistake="`choose` is to be called once per new token" if seen else "`choose` is not called",
     )
     check.equal(
         result,

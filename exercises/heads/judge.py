@@ -146,7 +146,7 @@ def _with_cache(layer: nn.Module, check: Check) -> None:
         expected="1 call",
         mistake="the cache is ignored: cache.append is not called"
         if not cache.calls
-        else "cache.append is called more than once",
+        else "`cache.append` is called more than once",
     )
     before = (keys, values)
     check.equal(
@@ -179,7 +179,7 @@ def _with_its_mask(
         layer(x, _Cache(*before, mask, check)),
         _slow(layer, x, 2, before=before, given_mask=mask),
         given=f"a cache with 2 earlier positions and the mask\n{mask[:, 0].int().tolist()}",
-        mistakes={"cache.mask is ignored": _slow(layer, x, 2, before=before)},
+        mistakes={"`cache.mask` is ignored": _slow(layer, x, 2, before=before)},
         otherwise="with the cache's own mask the values are others",
     )
 

@@ -30,7 +30,7 @@ class Failure:
     came: str
     expected: str
     mistake: str
-    """The probable mistake, in words."""
+    """The probable mistake, in words; names of code at its beginning are in `backticks`."""
 
 
 class WrongError(Exception):

@@ -26,7 +26,7 @@ def has_weights(
                 given=given,
                 came=", ".join(found) or "no weights",
                 expected=name,
-                mistake=f"{name} is a plain tensor, not an nn.Parameter: nothing would train it"
+                mistake=f"`{name}` is a plain tensor, not an nn.Parameter: nothing would train it"
                 if isinstance(_attribute(module, name), Tensor)
                 else f"there is no weight called {name}",
             )
@@ -43,7 +43,7 @@ def has_weights(
         given=given,
         came=", ".join(more),
         expected="nothing more than " + ", ".join(expected),
-        mistake=f"{' and '.join(more)} should not be saved: weights could not be exchanged",
+        mistake=f"`{'` and `'.join(more)}` should not be saved: weights could not be exchanged",
     )
 
 

@@ -1,6 +1,8 @@
 """What the learner sees: the list, a verdict, a hint. 80 columns and no colour are enough."""
 
 import re
+import shlex
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +14,12 @@ from transformer.training.mine_folder import Notebook
 
 SIGNS = {"open": "·", "begun": "…", "changed": "~", "done": "✓"}
 COMMAND = "uv run python commands/exercise.py"
+FOLDER = Path("mine")  # of the learner's files, where --mine names no other
+
+
+def command(words: str, mine: Path) -> str:
+    """A command for the learner to type."""
+    return f"{COMMAND} {words}" + ("" if mine == FOLDER else f" --mine {shlex.quote(str(mine))}")
 
 
 def show_list(console: Console, notebook: Notebook) -> None:
@@ -34,17 +42,20 @@ def show_list(console: Console, notebook: Notebook) -> None:
     following = next((each for each in LIST if states[each.name] != "done"), None)
     if following is None:
         console.print("All done. Train with them:")
-        console.print("  uv run python commands/train.py --dataset toy --mine mine", style="bold")
+        mine = shlex.quote(str(notebook.folder))
+        train = f"uv run python commands/train.py --dataset toy --mine {mine}"
+        console.print(f"  {train}", style="bold", soft_wrap=True)
         return
     verb = "start" if states[following.name] == "open" else "check"
     console.print(f"Next: {following.title}. Begin anywhere, what is missing is taken from ours.")
-    console.print(f"  {COMMAND} {verb} {following.name}", style="bold")
+    typed = command(f"{verb} {following.name}", notebook.folder)
+    console.print(f"  {typed}", style="bold", soft_wrap=True)
 
 
-def show_verdict(console: Console, exercise: Exercise, verdict: Verdict) -> None:
+def show_verdict(console: Console, exercise: Exercise, verdict: Verdict, mine: Path) -> None:
     """Passed, or the first thing that is wrong."""
     for remark in verdict.remarks:
-        console.print(f"Note: {remark}.")
+        console.print(sentence(f"note: {remark}"))
     if verdict.failure is None:
         console.print(Text(f"✓ {exercise.name}: passed", style="green"), end="")
         console.print(f" in {verdict.seconds:.1f} s.")
@@ -64,9 +75,18 @@ def show_verdict(console: Console, exercise: Exercise, verdict: Verdict) -> None
         console.print(f"  {word:10}{first}")
         for line in rest:
             console.print(f"  {'':10}{line}")
-    console.print(f"\n{failure.mistake[:1].upper()}{failure.mistake[1:]}.", style="bold")
+    console.print(f"\n{sentence(failure.mistake)}", style="bold")
     console.print(f"Read on in {exercise.reads}, or ask for a hint:")
-    console.print(f"  {COMMAND} hint {exercise.name}")
+    console.print(f"  {command(f'hint {exercise.name}', mine)}", soft_wrap=True)
+
+
+def sentence(text: str) -> str:
+    """With a capital and a full stop, where they are missing.
+
+    >>> sentence("is there a loop?"), sentence("`weight` is a plain tensor")
+    ('Is there a loop?', '`weight` is a plain tensor.')
+    """
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
 
 
 def hints(exercise: Exercise) -> list[str]:

@@ -59,7 +59,7 @@ def _built(yours: ModuleType, check: Check) -> Any:
         given=given,
         came=type(model.blocks).__name__,
         expected="ModuleList",
-        mistake="blocks is no nn.ModuleList: the weights in it are not found, trained or saved",
+        mistake="`blocks` is no nn.ModuleList: the weights in it are not found, trained or saved",
     )
     check.that(
         len(model.blocks) == len(set(model.blocks)) == 3,
@@ -207,9 +207,9 @@ def _advanced(cache: KVCache, length: int, given: str, check: Check) -> None:
         given=given,
         came=f"the cache holds {cache.length} positions",
         expected=f"the cache holds {length} positions",
-        mistake="cache.advance(T) is not called: the next tokens would overwrite these"
+        mistake="`cache.advance(T)` is not called: the next tokens would overwrite these"
         if cache.length == 0
-        else "cache.advance(T) is to be called once, after all blocks",
+        else "`cache.advance(T)` is to be called once, after all blocks",
     )
 
 

@@ -50,7 +50,7 @@ def _one_number(orthogonalised: Orthogonalise, check: Check) -> None:
             "one round is missing": _rounds(one, rounds=4),
             "there is one round too many": _rounds(one, rounds=6),
             "there is only one round": _rounds(one, rounds=1),
-            "a and c are in each other's place": _rounds(one, a=C, c=A),
+            "`a` and `c` are in each other's place": _rounds(one, a=C, c=A),
             "the last term has a square too few: it is (X Xᵀ)² X": _fewer(one),
             "the last term has a square too many: it is (X Xᵀ)² X": _more(one),
             "the X at the end is missing: b (X Xᵀ) X": _no_end(one),

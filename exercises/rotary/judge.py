@@ -91,7 +91,7 @@ def _mistakes(x: Tensor) -> dict[str, Tensor]:
             [new_a, b * cos + new_a * sin]
         ),
         "sine and cosine are swapped": _turned(x, 2, swapped=True),
-        "x is scaled by the cosine only, not turned": torch.cat([a * cos, b * cos]),
+        "`x` is scaled by the cosine only, not turned": torch.cat([a * cos, b * cos]),
         "places count from 1": _turned(x, 3),
         "the sinusoid is added to x; x is to be turned": x + torch.cat([sin, cos]),
         "the table of angles is repeated pair by pair, as for neighbours, but the halves are "

@@ -98,7 +98,7 @@ def top_k_cases(keep: Callable[[Tensor, int], Tensor], check: Check) -> None:
         all_of_them = keep(LOGITS, 9)
     except (RuntimeError, IndexError) as error:
         check.fail(
-            given=given, came=error, expected=P, mistake="k may be larger than V: then all stay"
+            given=given, came=error, expected=P, mistake="`k` may be larger than V: then all stay"
         )
     check.equal(_soft(all_of_them, check, given), P, given=given, otherwise="all should stay")
 

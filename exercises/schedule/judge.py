@@ -86,10 +86,10 @@ def _fall(rate: Rate, check: Check) -> None:
                 "the fall takes S steps; it has S - W": _cosine((step - W) / S),
                 "the fall goes to 0 and is cut off at lowest; it should land there softly": cut_off,
                 "the fall ends at 0; it should end at lowest": _cosine(done, low=0.0),
-                "lowest is added on top: what falls is peak - lowest, not the peak": (
+                "`lowest` is added on top: what falls is peak - lowest, not the peak": (
                     LOWEST + _cosine(done, low=0.0)
                 ),
-                "lowest is a rate, not a share of the peak": _cosine(done, low=PEAK * LOWEST),
+                "`lowest` is a rate, not a share of the peak": _cosine(done, low=PEAK * LOWEST),
                 "this cosine goes from 1 to 0; (1 + cos(π · …)) / 2 is flat at both ends": (
                     LOWEST + (PEAK - LOWEST) * math.cos(math.pi * done / 2)
                 ),

@@ -10,13 +10,17 @@ import pytest
 from parallel_tools import torchrun
 from processes import wait_until
 from safetensors import safe_open
-from training_tools import ROOT, assert_same_run, call, metrics, train, write_text
+from training_tools import ROOT, assert_same_run, call, load_command, metrics, train, write_text
 
 from exercises.contents import EXERCISES
+from exercises.judging.check import Failure
+from exercises.judging.judge import Verdict
 from exercises.judging.process import judged
+from exercises.judging.show import show_verdict
 from exercises.judging.skeleton import skeleton
 from transformer.errors import UserError
 from transformer.runs.model_file import read_model_file
+from transformer.terminal.command_line import plain_console
 from transformer.training.mine import TRAINED
 
 FLAGS = ("--dataset", "text", "--text", "text.txt", "--tokenizer", "bpe:300", "--seq-length", "16")
@@ -106,6 +110,7 @@ def test_work_is_never_overwritten(capsys: pytest.CaptureFixture[str]) -> None:
         ("raise KeyError", "KeyError: no message"),
         ("return 1 / 0", "ZeroDivisionError: division by zero"),
         ("return None", "two things are to be returned"),
+        ("return torch.nn.Module()(queries)", "NotImplementedError: Module [Module] is missing"),
     ],
 )
 def test_unkind_code_gets_a_verdict(line: str, says: str) -> None:
@@ -113,6 +118,58 @@ def test_unkind_code_gets_a_verdict(line: str, says: str) -> None:
     verdict = judged("attention", write(text=text), limit=2.0 if "while" in line else 30.0)
     assert verdict.failure is not None
     assert says in verdict.failure.mistake
+
+
+class Late(str):
+    """A text that takes its time to arrive in another process."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return eval, (f"__import__('time').sleep(2.5) or {str(self)!r}",)
+
+
+def test_the_limit_counts_from_when_the_judge_is_there() -> None:
+    verdict = judged(Late("attention"), write(text=skeleton(SOLUTION.read_text("utf-8"))), 2.0)
+    assert verdict.failure is not None
+    assert verdict.failure.mistake == "this is still to be written"
+
+
+@pytest.mark.parametrize(
+    ("mistake", "shown"),
+    [
+        ("the loss is wrong", "The loss is wrong."),
+        ("is there a loop?", "Is there a loop?"),
+        ("`weight` is a plain tensor", "`weight` is a plain tensor."),
+        ("RuntimeError: it ends in a stop.", "RuntimeError: it ends in a stop."),
+    ],
+)
+def test_mistakes_are_sentences(
+    capsys: pytest.CaptureFixture[str], mistake: str, shown: str
+) -> None:
+    failure = Failure("in small", "x = 1", "", "", mistake)
+    verdict = Verdict(False, failure, remarks=("right, but slow: is there a loop?",))
+    show_verdict(plain_console(), EXERCISES["mask"], verdict, Path("mine"))
+    said = capsys.readouterr().out.splitlines()
+    assert "Note: right, but slow: is there a loop?" in said
+    assert shown in said
+
+
+def test_another_folder_is_named_in_what_is_to_be_typed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def says(*flags: str) -> str:
+        call("exercise", *load_command("exercise").with_default(list(flags)))
+        told = capsys.readouterr()
+        return " ".join((told.out + told.err).split())
+
+    mine = ("--mine", "my own")
+    assert "start positions --mine 'my own'" in says(*mine)
+    assert "start mask --mine 'my own' writes it" in says(*mine, "check", "mask")
+    assert "begin with uv run python commands/exercise.py list --mine" in says(*mine, "check")
+    assert "check mask --mine 'my own'" in says("start", "mask", "--mine=my own")
+    assert "hint mask --mine 'my own'" in says("--mine=my own", "check", "mask")
+    assert "clinic 1 --mine 'my own'" in says("clinic", *mine)
+    assert "clinic 1 --mine 'my own'" in says("clinic", "1", "--answer", "no-mask", *mine)
+    assert "--mine" not in says("list")
 
 
 def test_a_file_that_cannot_be_read_gets_a_verdict() -> None:

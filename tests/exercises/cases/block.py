@@ -30,7 +30,7 @@ BUGS = [
     (
         "self.attention_norm = parts.norm(config)",
         "self.attention_norm = nn.LayerNorm(config.d_model)",
-        "attention_norm is not what parts.norm builds",
+        "`attention_norm` is not what parts.norm builds",
     ),
     (
         READ_1,

@@ -12,7 +12,7 @@ BUGS = [
     ),
     (PHI, "phi = torch.sigmoid(1.702 * z)", "sigmoid(1.702 z)"),
     (PHI, "phi = torch.sigmoid(z)", "SiLU"),
-    (RESULT, "return self.contract(phi)", "z is missing as a factor"),
+    (RESULT, "return self.contract(phi)", "`z` is missing as a factor"),
     ("torch.erf(z / math.sqrt(2))", "torch.erf(z)", "not divided by √2"),
     ("torch.erf(z / math.sqrt(2))", "torch.erf(z / 2)", "divided by 2 inside erf"),
     ("(1 + torch.erf(z / math.sqrt(2))) / 2", "1 + torch.erf(z / math.sqrt(2))", "the half is"),
@@ -22,7 +22,7 @@ BUGS = [
         "1 + torch.erf(z / math.sqrt(2)) / 2",
         "only erf is halved",
     ),
-    (RESULT, "return x + self.contract(z * phi)", "x is added"),
+    (RESULT, "return x + self.contract(z * phi)", "`x` is added"),
     (
         RESULT,
         "y = self.contract(z * phi)\n        return y * (1 + torch.erf(y / math.sqrt(2))) / 2",

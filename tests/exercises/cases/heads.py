@@ -45,7 +45,7 @@ BUGS = [
     ),
     (APPEND, "cache.append(keys, values)", "what cache.append returns is not used"),
     ("if cache is not None", "if False", "cache.append is not called"),
-    ("mask = cache.mask", "pass", "cache.mask is ignored"),
+    ("mask = cache.mask", "pass", "`cache.mask` is ignored"),
     (
         ATTEND,
         ATTEND.replace("(queries,", "(queries / queries.size(-1) ** 0.5,"),

@@ -38,7 +38,7 @@ BUGS = [
     (
         BLOCKS,
         "[parts.block(config, parts) for _ in range(config.n_layers)]",
-        "blocks is no nn.ModuleList",
+        "`blocks` is no nn.ModuleList",
     ),
     (LOGITS, "return self.hidden_states(ids, cache)", "where is the output"),
     (LOGITS, f"{LOGITS}.softmax(-1)", "there is a softmax"),
@@ -51,7 +51,7 @@ BUGS = [
     (
         "self.output = parts.output(config)",
         "self.output = nn.Linear(config.d_model, config.vocab_size)",
-        "output.bias and output.weight should not be saved",
+        "`output.bias` and `output.weight` should not be saved",
     ),
     ("self.final_norm", "self.norm", "there is no submodule called final_norm"),
     ("places, layers = cache.places(T), ", "places, layers = slice(0, T), ", "start at 0 again"),
@@ -61,9 +61,13 @@ BUGS = [
         "where texts have different lengths",
     ),
     (LOOP, "x = block(x)", "the blocks get no cache"),
-    ("cache.advance(T)\n", "pass\n", "cache.advance(T) is not called"),
+    ("cache.advance(T)\n", "pass\n", "`cache.advance(T)` is not called"),
     (LOOP, f"{LOOP}\n            if cache is not None: cache.advance(T)", "once, after all blocks"),
-    ("self.hidden_states(ids, cache)", "self.hidden_states(ids)", "cache.advance(T) is not called"),
+    (
+        "self.hidden_states(ids, cache)",
+        "self.hidden_states(ids)",
+        "`cache.advance(T)` is not called",
+    ),
     ("x = self.dropout(x)", "pass", "there is no dropout on the sum"),
     (
         "        x = self.dropout(x)\n",

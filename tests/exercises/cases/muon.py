@@ -17,7 +17,7 @@ BUGS = [
     ("range(ROUNDS)", "range(ROUNDS + 1)", "one round too many"),
     ("range(ROUNDS)", "range(1)", "only one round"),
     ("a, b, c = COEFFICIENTS", "a, c, b = COEFFICIENTS", "are b and c in each other"),
-    ("a, b, c = COEFFICIENTS", "c, b, a = COEFFICIENTS", "a and c are in each other's place"),
+    ("a, b, c = COEFFICIENTS", "c, b, a = COEFFICIENTS", "`a` and `c` are in each other's place"),
     (STEP, STEP.replace("+ b", "- b"), "the sign of b is lost"),
     (STEP, STEP.replace("square @ square @ x", "square @ x"), "a square too few"),
     (STEP, STEP.replace("square @ square @ x", "square @ square @ square @ x"), "too many"),

@@ -39,7 +39,7 @@ BUGS = [
     (
         "        self.eps = eps\n",
         "        self.eps = eps\n        self.bias = nn.Parameter(torch.zeros(d_model))\n",
-        "bias should not be saved",
+        "`bias` should not be saved",
     ),
     (PRECISE, "precise = x", "infinite in float16"),
     ("return normed.to(x.dtype)", "return normed", "has not the type of x"),

@@ -43,7 +43,7 @@ BUGS = [
     (
         "removed = order[:, k:]",
         "logits.topk(k); removed = order[:, k:]",
-        "k may be larger than V",
+        "`k` may be larger than V",
     ),
     (BEFORE, "before = probabilities.cumsum(dim=-1)", "the token that crosses p is removed"),
     (BEFORE, f"{BEFORE} - probabilities.roll(1, -1)", "one token too many"),

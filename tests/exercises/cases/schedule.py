@@ -15,7 +15,7 @@ BUGS = [
     (DONE, "done = (step - warmup_steps) / total_steps", "it has S - W"),
     (FALL, "peak * (1 + math.cos(math.pi * done)) / 2", "it should end at lowest"),
     (FALL, "max(lowest, peak * (1 + math.cos(math.pi * done)) / 2)", "land there softly"),
-    (FALL, "lowest + peak * (1 + math.cos(math.pi * done)) / 2", "lowest is added"),
+    (FALL, "lowest + peak * (1 + math.cos(math.pi * done)) / 2", "`lowest` is added"),
     (FALL, "peak + (lowest - peak) * done", "the fall is straight"),
     (FALL, "lowest + (peak - lowest) * math.cos(math.pi * done / 2)", "goes from 1 to 0"),
     (FALL, "lowest + (peak - lowest) * math.cos(math.pi * done)", "goes from 1 to -1"),

@@ -75,7 +75,7 @@ Page.shared((Page) => {
   function checkHeader(metadata, tensors) {
     const format = metadata.get("format"), version = metadata.get("version");
     if (format === undefined) {
-      refuse("It is not a model of this project; commands/import_hf.py makes one of GPT-2, Llama, Qwen3 and nanochat models.");
+      refuse("It names no format, so it is no model of this project; commands/import_hf.py makes one of GPT-2, Llama, Qwen3 and nanochat models.");
     }
     if (format !== "transformer" || version !== "1") {
       refuse(`The file says format ${quoteValue(format)}, version ${quoteValue(version)}; this page `

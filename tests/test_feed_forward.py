@@ -18,7 +18,7 @@ def test_it_is_the_formula_neuron_by_neuron() -> None:
     x = torch.randn(8, dtype=torch.float64)
     expected = layer.contract.bias.tolist()
     for f in range(12):
-        z = float(layer.expand.weight[f] @ x + layer.expand.bias[f])
+        z = (layer.expand.weight[f] @ x + layer.expand.bias[f]).item()
         for d in range(8):
             expected[d] += z * norm.cdf(z) * float(layer.contract.weight[d, f])
     assert all(math.isclose(a, b, abs_tol=1e-12) for a, b in zip(layer(x), expected, strict=True))

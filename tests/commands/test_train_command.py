@@ -285,6 +285,7 @@ def test_what_comes_next_can_be_pasted_into_a_shell(capsys: pytest.CaptureFixtur
         assert str(folder.path) in shlex.split(said.splitlines()[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
 def test_a_closed_terminal_saves_the_run() -> None:
     process = start_killable(*FLAGS, "--steps", "100000", "--name", "hung")

@@ -22,13 +22,7 @@ from transformer.training.mine import TRAINED
 
 FLAGS = ("--dataset", "text", "--text", "text.txt", "--tokenizer", "bpe:300", "--seq-length", "16")
 SOLUTION = EXERCISES["attention"].folder / "solution.py"
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "80")
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def test_from_the_list_to_a_verdict(capsys: pytest.CaptureFixture[str]) -> None:

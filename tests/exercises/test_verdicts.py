@@ -15,13 +15,7 @@ from exercises.judging.skeleton import skeleton
 from transformer.terminal.command_line import plain_console
 
 SOLUTION = EXERCISES["attention"].folder / "solution.py"
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "80")
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def test_ablation_reports_the_rise_in_each_part(
     assert torch.equal(copied | before, targets != -100)
     assert torch.equal(targets[copied], songs.ids.roll(-1, dims=1)[copied])
     report = questions.ask_ablate(model, songs.ids, targets, parts, "zero")
-    whole = float(model.loss(songs.ids, torch.where(copied, targets, -100)))
+    whole = model.loss(songs.ids, torch.where(copied, targets, -100)).item()
     assert report.lines[0] == (
         f"Loss of the whole model on the second singing: {whole:.3f} nats per token."
     )

@@ -53,6 +53,7 @@ def test_other_settings_start_the_text_over(page: OpenPage) -> None:
     wait_for(page, slot, "^Nothing written yet")
 
 
+@pytest.mark.slow
 def test_the_cache_has_a_place_for_each_token_it_was_given(page: OpenPage) -> None:
     page.type_prompt("Once")
     length = page.run("() => Page.state.ids.length")

@@ -39,6 +39,42 @@ def test_value_and_gradients_equal_the_plain_cross_entropy(n: int) -> None:
     torch.testing.assert_close(weight.grad, other_weight.grad)
 
 
+def squashed(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """5 · tanh(z / 5) and its slope."""
+    share = torch.tanh(logits / 5)
+    return 5 * share, 1 - share.square()
+
+
+@pytest.mark.parametrize("n", [7, ROWS + 1])
+def test_squashed_logits_have_the_gradients_of_the_chain_rule(n: int) -> None:
+    hidden, weight, targets = inputs(n, torch.float64)
+    loss = linear_cross_entropy(hidden, weight, targets, squash=squashed)
+    loss.backward()
+    others = [x.detach().clone().requires_grad_() for x in (hidden, weight)]
+    logits = 5 * torch.tanh(others[0] @ others[1].T / 5)
+    expected = F.cross_entropy(logits, targets, ignore_index=IGNORED)
+    expected.backward()
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(hidden.grad, others[0].grad)
+    torch.testing.assert_close(weight.grad, others[1].grad)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            linear_cross_entropy(hidden, weight, targets, squash=squashed), expected
+        )
+
+
+@pytest.mark.slow
+def test_compiled_exponentials_are_the_same() -> None:
+    logits = (30 * torch.randn(ROWS, 64)).bfloat16()
+    compiled = torch.compile(row_exponentials, dynamic=False)
+    for squash in (None, squashed):
+        largest = logits.amax(dim=-1, keepdim=True).float()
+        if squash is not None:
+            largest, _ = squash(largest)
+        ours, theirs = compiled(logits, largest, squash), row_exponentials(logits, largest, squash)
+        torch.testing.assert_close(ours, theirs)
+
+
 def test_without_gradients_the_value_is_the_same() -> None:
     hidden, weight, targets = inputs(ROWS + 9, torch.float32)
     with torch.no_grad():

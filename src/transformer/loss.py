@@ -42,8 +42,8 @@ from transformer.machine.fast_paths import is_narrow, narrow_product
 
 ROWS = 256  # of logits held at once; fewer means adding up the (V, D) gradient more often
 ROWS_ELSEWHERE = 4096  # not on a CPU: 256 rows do not keep a GPU busy (not measured)
-Exponentials = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-Squash = Callable[[Tensor], tuple[Tensor, Tensor]]  # logits -> f(logits) and the slope f'(logits)
+Squash = Callable[[Tensor], tuple[Tensor, Tensor]]  # z -> f(z), which must increase, and f'(z)
+Exponentials = Callable[[Tensor, Tensor, Squash | None], tuple[Tensor, Tensor]]
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -58,14 +58,23 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return losses.sum() / scored.sum().clamp(min=1)
 
 
-def row_exponentials(logits: Tensor, largest: Tensor) -> tuple[Tensor, Tensor]:
-    """exp(logits - largest) (N, V), in the precision of the logits, and its row sums (N, 1).
+def row_exponentials(
+    logits: Tensor, largest: Tensor, squash: Squash | None = None
+) -> tuple[Tensor, Tensor]:
+    """exp(f(logits) - largest) · f'(logits) (N, V), in the precision of the logits, and the row
+    sums of the exponentials alone (N, 1); without `squash` f(z) = z.
 
     The only element-wise work on N · V numbers. Compiled, it is one pass over memory. (Writing
     the result over the logits was slower: docs/experiments.md.)
     """
-    exponentials = torch.exp(logits.to(largest.dtype) - largest)  # (N, V)
-    return exponentials.to(logits.dtype), exponentials.sum(dim=-1, keepdim=True)
+    values, slope = logits.to(largest.dtype), None
+    if squash is not None:
+        values, slope = squash(values)
+    exponentials = torch.exp(values - largest)  # (N, V)
+    sums = exponentials.sum(dim=-1, keepdim=True)  # (N, 1)
+    if slope is not None:
+        exponentials = exponentials * slope  # the chain rule
+    return exponentials.to(logits.dtype), sums
 
 
 def rows_at_once(device: torch.device) -> int:
@@ -118,18 +127,21 @@ def _one_chunk(
     exponentials: Exponentials,
     squash: Squash | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Losses (N, 1), the gradient E - s · onehot (N, V), and the factor 1/s (N, 1) it lacks."""
+    """Losses (N, 1), the gradient E - s · onehot (N, V), times the slope of `squash`, and the
+    factor 1/s (N, 1) that it lacks."""
     logits = torch.mm(h, w.T, out=space[: len(h)])  # (N, V)
-    if squash is not None:
-        logits, slope = squash(logits)  # (N, V) twice
     sums_in = _sum_dtype(h.dtype)
-    rows, wanted_ids = torch.arange(len(h), device=h.device), targets.clamp(min=0)  # (N,)
+    rows, ids = torch.arange(len(h), device=h.device), targets.clamp(min=0)  # (N,)
     largest = logits.amax(dim=-1, keepdim=True).to(sums_in)  # (N, 1)
-    wanted = logits[rows, wanted_ids][:, None].to(sums_in) - largest  # (N, 1)
-    gradient, sums = exponentials(logits, largest)  # (N, V), (N, 1)
-    gradient[rows, wanted_ids] = (wanted.exp() - sums)[:, 0].to(gradient.dtype)
-    if squash is not None:
-        gradient = (gradient * slope).to(h.dtype)  # the chain rule
+    wanted, slope = logits[rows, ids][:, None].to(sums_in), None  # (N, 1)
+    if squash is not None:  # it increases: what was the largest logit still is
+        (largest, _), (wanted, slope) = squash(largest), squash(wanted)
+    wanted = wanted - largest
+    gradient, sums = exponentials(logits, largest, squash)  # (N, V), (N, 1)
+    at_wanted = wanted.exp() - sums
+    if slope is not None:
+        at_wanted = at_wanted * slope
+    gradient[rows, ids] = at_wanted[:, 0].to(gradient.dtype)
     return sums.log() - wanted, gradient, 1 / sums
 
 

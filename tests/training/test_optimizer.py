@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from transformer.ladder.muon import Muon
+from transformer.machine.device import Precision
 from transformer.model import DecoderOnlyTransformer
 from transformer.training.config import TOY, TrainingConfig, on_rung
 from transformer.training.optimizer import (
@@ -113,3 +114,13 @@ def test_two_optimisers_together_are_each_by_itself() -> None:
     assert torch.equal(b, d)
     assert not torch.equal(a, b)
     assert together.state.keys() == {a, b}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_muon_multiplies_in_the_precision_of_the_training(precision: Precision) -> None:
+    config = replace(on_rung(SMALL, "muon", 40), precision=precision)
+    together = make_optimizer(initial_model(config, 40), config)
+    assert isinstance(together, Together)
+    muon = together.optimizers[0]
+    assert isinstance(muon, Muon)
+    assert muon.bf16 == (precision == "bf16")

@@ -21,7 +21,7 @@ from transformer.machine.saved_values import read_saved
 from transformer.machine.turns import interleave
 from transformer.training.config import TrainingConfig
 from transformer.training.optimizer import make_optimizer
-from transformer.training.start import initial_model
+from transformer.training.start import initial_model, settled
 from transformer.training_utils import GradientAccumulator
 
 WARMUP, ROUNDS = 3, 7
@@ -31,6 +31,7 @@ def step_of(config: TrainingConfig, vocab_size: int, machine: Machine) -> Callab
     """One optimiser step (forward, backward, clipping, update) on random tokens."""
     if machine.compiled:  # PyTorch compiles a function for 8 different models, and no more
         torch._dynamo.config.recompile_limit = 64
+    config = settled(config, machine)
     model = initial_model(config, vocab_size)
     loss_module = LossModule(model, bf16=machine.bf16, compiled=machine.compiled)
     accumulator = GradientAccumulator(

@@ -43,7 +43,8 @@ class VariantOutput(TiedOutput):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        self.cap = config.variant.logit_softcap
+        self.cap = cap = config.variant.logit_softcap
+        self.squash = None if cap is None else partial(capped_with_slope, cap=cap)
         tied = config.variant.tied_embeddings
         self.weight = None if tied else nn.Parameter(torch.empty(config.vocab_size, config.d_model))
 
@@ -61,5 +62,4 @@ class VariantOutput(TiedOutput):
         targets: Tensor,
         exponentials: Exponentials = row_exponentials,
     ) -> Tensor:
-        squash = None if self.cap is None else partial(capped_with_slope, cap=self.cap)
-        return linear_cross_entropy(hidden, self._table(table), targets, exponentials, squash)
+        return linear_cross_entropy(hidden, self._table(table), targets, exponentials, self.squash)

@@ -66,9 +66,13 @@ def make_optimizer(model: DecoderOnlyTransformer, config: TrainingConfig) -> Opt
         {"params": [model.get_parameter(name)], "splits": rows, "rate": rate}
         for name, rows in splits.items()
     ]
-    return Together(
-        Muon(groups, config.matrix_learning_rate, weight_decay=config.weight_decay), rest
+    muon = Muon(
+        groups,
+        config.matrix_learning_rate,
+        weight_decay=config.weight_decay,
+        bf16=config.precision == "bf16",
     )
+    return Together(muon, rest)
 
 
 def block_matrices(model: DecoderOnlyTransformer) -> dict[str, list[int] | None]:

@@ -247,6 +247,21 @@ def test_what_may_change_on_resume() -> None:
 
 
 @pytest.mark.parametrize(
+    ("args", "named"),
+    [
+        (["--dataset", "toy", "--workers", "3"], "--workers 3 says nothing about --dataset toy"),
+        (["--dataset", "toy", "--cache-dir", "c"], "--cache-dir c says nothing about"),
+        (["--dataset", "text", "--text", "a.txt", "--repo", "a/b"], "--repo a/b says nothing"),
+    ],
+)
+def test_a_flag_of_another_data_set_is_refused(args: list[str], named: str) -> None:
+    with pytest.raises(UserError, match=named):
+        parse(args)
+    text = ["--dataset", "text", "--text", "a.txt", "--cache-dir", "c", "--text-column", "t"]
+    assert parse(text)[0].config.text_column == "t"
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"batch_size": 0}, "--batch-size must be at least 1, but is 0"),

@@ -62,7 +62,9 @@ def folders(tmp_path: Path) -> dict[str, Path]:
     publish("qwen3", tmp_path / "pickled")
     weights = tmp_path / "pickled" / "model.safetensors"
     weights.rename(weights.with_name("pytorch_model.bin"))
-    names = {REPO: "llama", "someone/other": "other", "someone/pickled": "pickled"}
+    publish("qwen3", tmp_path / "silent")
+    (tmp_path / "silent" / "tokenizer.json").unlink()
+    names = {REPO: "llama"} | {f"someone/{name}": name for name in ("other", "pickled", "silent")}
     return {repo: tmp_path / name for repo, name in names.items()}
 
 
@@ -87,6 +89,7 @@ def test_a_model_is_fetched_once_and_what_cannot_be_built_is_not(
         for name, part in {
             "someone/other": "the architecture gpt_neo",
             "someone/pickled": "someone/pickled has its weights as pytorch_model.bin, a pickle",
+            "someone/silent": "someone/silent has no tokenizer.json",
             "someone/absent": "HTTP 401: sign in",
             "absent": "there is no folder absent, and a model on the hub is named OWNER/NAME",
         }.items():
@@ -96,6 +99,7 @@ def test_a_model_is_fetched_once_and_what_cannot_be_built_is_not(
         assert "HTTP 404: check the name and --revision" in capsys.readouterr().err
         fetched = {request.path for request in hub.requests if request.kind == "range"}
         assert not any("pytorch_model" in each for each in fetched)
+        assert not any("silent" in each and "safetensors" in each for each in fetched)
     assert call("import_hf", REPO, *there, "--output", "none") == 2
     assert "without a network, give a folder" in capsys.readouterr().err
     one, other = (load_file(f"{name}/model.safetensors") for name in ("runs/tiny", "again"))

@@ -22,7 +22,8 @@ from transformer.machine.files import hash_file
 from transformer.sharing.families.known import read_family
 from transformer.sharing.published import CONFIG, INDEX, PICKLES, WEIGHTS, pickled, shard_names
 
-SMALL = ("tokenizer.json", "tokenizer_config.json")
+TOKENIZER = "tokenizer.json"
+SMALL = (TOKENIZER, "tokenizer_config.json")
 ADVICE = Advice(
     gave_up="what has arrived is kept: try again later",
     missing="check the name and --revision",
@@ -55,6 +56,8 @@ def download(
     config = get(CONFIG)
     family, saved = read_family(config)
     family.read_config(saved)  # refused here, if at all
+    if TOKENIZER not in names:
+        raise UserError(f"{repo} has no {TOKENIZER}, which says what its token ids mean")
     weights = _weights(repo, names, get)
     for name in (name for name in SMALL if name in names):
         get(name)

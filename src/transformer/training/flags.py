@@ -43,6 +43,10 @@ MAY_CHANGE = {
 }
 """What a resumed run may be told again; everything else would make it another run."""
 
+HUBS = ("repo", "path", "revision", "hub_endpoint", "max_cached_shards", "workers")
+UNUSED = {"toy": (*HUBS, "text_column", "cache_dir"), "text": HUBS, "fineweb": ()}
+"""Flags that say nothing about a data set."""
+
 HELP_FLAGS = ("-h", "--help")
 EXAMPLES = """
 Examples:
@@ -157,7 +161,9 @@ def parse(
     )
     if folder is not None:
         check_resumable(defaults, flags.config)
-    elif model is not None:
+    else:
+        check_used(defaults, flags.config)
+    if folder is None and model is not None:
         config = checked(defaults, flags.config, load_tokenizer(model))
         flags = replace(Flags.of(config), run=replace(flags.run, from_model=model))
     return flags, folder, checkpoint
@@ -226,6 +232,19 @@ def check_run_flags(run: RunFlags) -> None:
 def saved_config(folder: RunFolder) -> TrainingConfig:
     """The configuration of a run, what `auto` chose included."""
     return config_from_json(read_saved(folder.config).section("training"))
+
+
+def check_used(defaults: TrainingConfig, given: TrainingConfig) -> None:
+    """
+    Raises:
+        UserError: a flag was given that means nothing with this data set.
+    """
+    for name in UNUSED[given.dataset]:
+        if getattr(given, name) != getattr(defaults, name):
+            raise UserError(
+                f"{flag(name)} {getattr(given, name)} says nothing about --dataset "
+                f"{given.dataset}: leave it out"
+            )
 
 
 def check_resumable(saved: TrainingConfig, given: TrainingConfig) -> None:

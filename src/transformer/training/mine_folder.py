@@ -9,6 +9,7 @@ very files that were judged, and a resumed run only those that it began with.
 
 import importlib.util
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -90,13 +91,13 @@ def load_mine(config: TrainingConfig, processes: int = 1) -> Mine:
     if not files:
         raise UserError(
             f"--mine {config.mine}: there is no part in it that can be trained; "
-            "`uv run python commands/exercise.py` says how to write one"
+            f"`{_command('list', config.mine)}` says how to write one"
         )
     for name, path in files.items():
         if not (config.unjudged or notebook.has_passed(name)):
             raise UserError(
                 f"{path} as it is now has not passed its judge; "
-                f"`uv run python commands/exercise.py check {name}`, or --unjudged"
+                f"`{_command(f'check {name}', config.mine)}`, or --unjudged"
             )
     mine = Mine(
         {name: load_part(path) for name, path in files.items()},
@@ -104,6 +105,14 @@ def load_mine(config: TrainingConfig, processes: int = 1) -> Mine:
     )
     _check_use(mine, config, processes)
     return mine
+
+
+def _command(words: str, folder: Path) -> str:
+    """
+    >>> _command("check mask", Path("mine"))
+    'uv run python commands/exercise.py check mask --mine mine'
+    """
+    return f"uv run python commands/exercise.py {words} --mine {shlex.quote(str(folder))}"
 
 
 def load_part(path: Path) -> ModuleType:

@@ -220,12 +220,10 @@
   function watchWidth(state) {
     let width = document.documentElement.clientWidth, timer = 0;
     addEventListener("resize", () => {
+      if (width === document.documentElement.clientWidth) return;
+      width = document.documentElement.clientWidth; // at once: there and back again counts, too
       clearTimeout(timer);
-      timer = setTimeout(() => {
-        if (width === document.documentElement.clientWidth) return;
-        width = document.documentElement.clientWidth;
-        state.announce("resize");
-      }, 150);
+      timer = setTimeout(() => state.announce("resize"), 150);
     });
   }
 

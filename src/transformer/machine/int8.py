@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 LARGEST = 127
 FEW = 16  # rows up to which the library's kernel is taken
+WIDTH = 16  # columns that it takes at a time: with AVX-512 it crashes on a rest (PyTorch 2.15)
 
 
 class Int8Matrix(nn.Module):
@@ -88,7 +89,8 @@ class Int8Matrix(nn.Module):
         """x -> x · Wᵀ + bias for (N, C), with all that it needs looked up once: in a small model
         the way through `F.linear` takes longer than the product."""
         numbers, scale = self.numbers.detach(), self.scale
-        kernel = numbers.device.type == "cpu" and scale.dtype == torch.bfloat16
+        on_cpu = numbers.device.type == "cpu"
+        kernel = on_cpu and scale.dtype == torch.bfloat16 and numbers.size(1) % WIDTH == 0
 
         def apply(x: Tensor) -> Tensor:
             if kernel and len(x) <= FEW and x.dtype == torch.bfloat16:

@@ -29,9 +29,7 @@ def test_every_weight_moves_by_half_a_step_at_most(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("columns", [48, 40])  # the kernel crashes on some machines with 40
 @pytest.mark.parametrize("n", [1, 3, FEW, FEW + 1])
-def test_a_product_is_that_of_the_rounded_weights(
-    n: int, columns: int, dtype: torch.dtype
-) -> None:
+def test_a_product_is_that_of_the_rounded_weights(n: int, columns: int, dtype: torch.dtype) -> None:
     matrix = Int8Matrix(torch.randn(30, columns).to(dtype))
     plain = matrix.numbers.double() * matrix.scale.double()[:, None]
     x, bias = torch.randn(n, 1, columns).to(dtype), torch.randn(30).to(dtype)

@@ -20,9 +20,16 @@ from transformer.data.fineweb.retry import Advice, Retry, UnreadableError
 from transformer.errors import UserError
 from transformer.machine.files import hash_file
 from transformer.sharing.families.known import read_family
-from transformer.sharing.published import CONFIG, INDEX, PICKLES, WEIGHTS, pickled, shard_names
+from transformer.sharing.published import (
+    CONFIG,
+    INDEX,
+    PICKLES,
+    TOKENIZER,
+    WEIGHTS,
+    pickled,
+    shard_names,
+)
 
-TOKENIZER = "tokenizer.json"
 SMALL = (TOKENIZER, "tokenizer_config.json")
 ADVICE = Advice(
     gave_up="what has arrived is kept: try again later",

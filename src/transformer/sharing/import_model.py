@@ -29,9 +29,8 @@ from transformer.runs.model_file import FILE_NAME, save_weights
 from transformer.runs.run_folder import IMPORTED
 from transformer.sharing.families.family import Family
 from transformer.sharing.families.known import read_family
-from transformer.sharing.published import CONFIG, Tensors
+from transformer.sharing.published import CONFIG, TOKENIZER, Tensors
 
-TOKENIZER = "tokenizer.json"
 LONGEST = 2048  # positions, unless more are asked for
 OUTPUT = "lm_head.weight"  # their name of the output's table
 TABLES = ("token_embedding.weight", "output.weight")

@@ -23,6 +23,7 @@ from transformer.errors import UserError
 from transformer.machine.saved_values import read_saved
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+TOKENIZER = "tokenizer.json"
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 DTYPES = ("F32", "F16", "BF16")
 

@@ -161,9 +161,9 @@ def parse(
     )
     if folder is not None:
         check_resumable(defaults, flags.config)
-    else:
-        check_used(defaults, flags.config)
-    if folder is None and model is not None:
+        return flags, folder, checkpoint
+    check_used(defaults, flags.config)
+    if model is not None:
         config = checked(defaults, flags.config, load_tokenizer(model))
         flags = replace(Flags.of(config), run=replace(flags.run, from_model=model))
     return flags, folder, checkpoint

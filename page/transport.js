@@ -32,7 +32,7 @@
       drawCurve(film);
     }
     const loss = film.lossAt(frame), told = `step ${film.steps[frame].toLocaleString("en-US")} of ${film.steps[film.last].toLocaleString("en-US")}`
-      + (loss === null ? "" : `, validation loss ${loss.toFixed(2)}`);
+      + (loss === null ? "" : `, validation loss ${loss.toFixed(2)} nats per token`);
     bar.slider.value = frame;
     bar.slider.setAttribute("aria-valuetext", told);
     bar.told.textContent = told;

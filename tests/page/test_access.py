@@ -144,6 +144,8 @@ def test_every_ink_has_contrast_on_every_ground(open_page) -> None:
 
 
 OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+CUT = """() => [...document.querySelectorAll("#whole_model .bars.wide .bar-label")]
+  .filter((label) => label.scrollWidth > label.clientWidth).map((label) => label.textContent)"""
 
 
 @pytest.mark.slow
@@ -156,6 +158,7 @@ def test_nothing_overflows_sideways(open_page) -> None:
         opened.type_prompt("A much longer prompt, with unbreakablewordsthatgoonandon " * 4)
         assert opened.run(OVERFLOW) <= 0, width
         opened.type_prompt("Short")
+        assert opened.run(CUT) == [], width  # the names of the parts are whole
 
 
 def test_reduced_motion_is_honoured(open_page) -> None:

@@ -85,7 +85,7 @@ def seek(page: OpenPage, frame: int) -> None:
 @pytest.mark.slow
 def test_frames_are_pytorchs_and_the_bar_tells_the_time(page: OpenPage, film: Film) -> None:
     assert film.steps == STEPS
-    told = "step 50 of 50, validation loss 2.00"
+    told = "step 50 of 50, validation loss 2.00 nats per token"
     assert page.page.inner_text(TOLD) == told
     tokenizer = film.tokenizer
     ids = torch.tensor([[tokenizer.end_of_text, *tokenizer.encode(PROMPT)]])
@@ -99,7 +99,7 @@ def test_frames_are_pytorchs_and_the_bar_tells_the_time(page: OpenPage, film: Fi
         found.append(np.array(page.run(LOGITS)))
         np.testing.assert_allclose(found[-1], expected, atol=2e-4)
     assert np.abs(found[0] - found[1]).max() > 0.1
-    assert page.page.inner_text(TOLD) == "step 12 of 50, validation loss 6.00"
+    assert page.page.inner_text(TOLD) == "step 12 of 50, validation loss 6.00 nats per token"
     seek(page, 1)
     assert page.page.inner_text(TOLD) == "step 3 of 50"
     slider = page.page.locator("#transport input")
@@ -113,7 +113,7 @@ def test_on_a_phone_the_bar_tells_its_step_in_two_lines_at_most(page: OpenPage) 
       const told = document.querySelector(place), style = getComputedStyle(told);
       return told.clientHeight / parseFloat(style.lineHeight);
     }"""
-    assert page.page.inner_text(TOLD) == "step 50 of 50, validation loss 2.00"
+    assert page.page.inner_text(TOLD) == "step 50 of 50, validation loss 2.00 nats per token"
     assert page.run(height, TOLD) <= 2.1
     page.page.set_viewport_size({"width": 1280, "height": 900})
 

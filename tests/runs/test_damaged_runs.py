@@ -175,6 +175,8 @@ def test_a_run_at_its_end_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert train("--resume", "run") == 0
     told = "run is at step 6 already: of 6 steps nothing is left to train"
     assert f"{told} (more: --steps)" in capsys.readouterr().out
+    with pytest.raises(UserError, match="--epochs 9 would change nothing: --steps 6 says how long"):
+        train("--resume", "run", "--epochs", "9")
     epochs = {"steps": None, "epochs": 1, "tokens_per_epoch": 6 * 64}
     edit(RUN / "config.json", lambda c: c["training"].update(epochs))
     assert train("--resume", "run") == 0

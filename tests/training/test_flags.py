@@ -63,9 +63,10 @@ def test_what_may_change_on_resume() -> None:
         (["--dataset", "toy", "--workers", "3"], "--workers 3 says nothing about --dataset toy"),
         (["--dataset", "toy", "--cache-dir", "c"], "--cache-dir c says nothing about"),
         (["--dataset", "text", "--text", "a.txt", "--repo", "a/b"], "--repo a/b says nothing"),
+        (["--epochs", "3", "--steps", "9"], "--epochs 3 would change nothing: --steps 9 says"),
     ],
 )
-def test_a_flag_of_another_data_set_is_refused(args: list[str], named: str) -> None:
+def test_a_flag_that_would_do_nothing_is_refused(args: list[str], named: str) -> None:
     with pytest.raises(UserError, match=named):
         parse(args)
     text = ["--dataset", "text", "--text", "a.txt", "--cache-dir", "c", "--text-column", "t"]

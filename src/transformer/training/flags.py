@@ -161,7 +161,6 @@ def parse(
     )
     if folder is not None:
         check_resumable(defaults, flags.config)
-        return flags, folder, checkpoint
     check_used(defaults, flags.config)
     if model is not None:
         config = checked(defaults, flags.config, load_tokenizer(model))
@@ -237,7 +236,7 @@ def saved_config(folder: RunFolder) -> TrainingConfig:
 def check_used(defaults: TrainingConfig, given: TrainingConfig) -> None:
     """
     Raises:
-        UserError: a flag was given that means nothing with this data set.
+        UserError: a flag was given that means nothing with this data set, or beside --steps.
     """
     for name in UNUSED[given.dataset]:
         if getattr(given, name) != getattr(defaults, name):
@@ -245,6 +244,11 @@ def check_used(defaults: TrainingConfig, given: TrainingConfig) -> None:
                 f"{flag(name)} {getattr(given, name)} says nothing about --dataset "
                 f"{given.dataset}: leave it out"
             )
+    if given.steps is not None and given.epochs != defaults.epochs:
+        raise UserError(
+            f"--epochs {given.epochs} would change nothing: --steps {given.steps} says how long "
+            "this run trains; give --steps alone"
+        )
 
 
 def check_resumable(saved: TrainingConfig, given: TrainingConfig) -> None:

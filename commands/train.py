@@ -130,20 +130,17 @@ def build_trainer(run: Run) -> Trainer:
 
 @contextmanager
 def told_how_to_continue(trainer: Trainer) -> Iterator[None]:
-    """Whatever stops the training, its last checkpoint is named if continuing can help."""
+    """Whatever stops the training, its last checkpoint is named."""
     try:
         yield
-    except DivergenceError:
-        raise  # continued, it would diverge again
-    except BaseException:
+    except BaseException as error:
         steps = trainer.checkpoints.steps()
         if any(steps) and trainer.processes.is_main:
-            path = trainer.checkpoints.folder(steps[-1])
-            print(
-                f"The last checkpoint is {path}. Continue with:\n"
-                f"  {command()} --resume {shlex.quote(str(trainer.folder.path))}",
-                file=sys.stderr,
-            )
+            told = f"The last checkpoint is {trainer.checkpoints.folder(steps[-1])}."
+            if not isinstance(error, DivergenceError):  # continued, it would diverge again
+                path = shlex.quote(str(trainer.folder.path))
+                told += f" Continue with:\n  {command()} --resume {path}"
+            print(told, file=sys.stderr)
         raise
 
 

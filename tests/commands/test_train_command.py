@@ -185,12 +185,17 @@ def test_a_training_that_is_not_finite_stops_with_advice(
 
     train(*FLAGS, "--steps", "3", "--name", "blown")
     monkeypatch.setattr(GradientAccumulator, "step", explode)
-    with pytest.raises(UserError, match=f"{message}.*lower --learning-rate.*checkpoint is in"):
+    with pytest.raises(UserError, match=f"{message}.*lower --learning-rate"):
         train("--resume", "--name", "blown", "--steps", "9", "--eval-every", eval_every)
+    told = capsys.readouterr().err
+    assert "The last checkpoint is runs/blown/checkpoint-00000003.\n" in told
+    assert "Continue with" not in told  # it would end there again
+    with pytest.raises(UserError, match=r"lower --learning-rate"):
+        train(*FLAGS, "--steps", "3", "--name", "stillborn")
+    assert "checkpoint" not in capsys.readouterr().err
     assert Path("runs/blown/latest").read_text() == "checkpoint-00000003\n"
     lines = Path("runs/blown/metrics.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["train_loss"] is None
-    assert "Continue with" not in capsys.readouterr().err  # it would end there again
 
 
 def test_patience_ends_a_run(capsys: pytest.CaptureFixture[str]) -> None:

@@ -222,8 +222,7 @@ class Trainer:
 
     def _diverged(self, what: str) -> DivergenceError:
         return DivergenceError(
-            f"{what}. Train again with a lower --learning-rate or with --precision fp32; "
-            f"the last good checkpoint is in {self.folder.path}"
+            f"{what}; train again with a lower --learning-rate or with --precision fp32"
         )
 
     def _is_time_to_evaluate(self) -> bool:

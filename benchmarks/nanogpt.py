@@ -5,7 +5,7 @@
 Theirs is nanoGPT's train.py with the flags that its README gives for a CPU: 4 layers, 4 heads,
 D 128, 64 positions, 12 sequences a step, 2,000 steps, float32, not compiled. Nothing in it is
 changed but the size of the vocabulary. Ours is commands/train.py with `--rung muon` at the same
-size: the rungs above it cost more time than they save in so short a training. Both read the same
+size: the rungs above it save no time in so short a training. Both read the same
 tokens (bpe:1024 of the same text), and both losses are taken over the same windows of 64 tokens of
 the same held-out text.
 

@@ -11,7 +11,7 @@ one. The side branches stand on what is named in `after`, and nothing stands on 
 | Rung | In one sentence |
 |---|---|
 | `classic` | Sinusoids, LayerNorm, GELU, AdamW, a cosine: 2017 with GPT's GELU and pre-norm |
-| `learned` | Each place has a vector that is learned (GPT-2, 2019) |
+| `learned` | Each place has a vector that is learned (GPT, 2018) |
 | `schedule` | A short warm-up, twice the rate, and down to almost nothing in a straight line |
 | `rotary` | Queries and keys are turned by an angle for their place (2021) |
 | `rms_norm` | Norms that only divide by the size; no biases (2019, Llama 2023) |

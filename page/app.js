@@ -3,7 +3,6 @@
 "use strict";
 (() => {
   const Page = (window.Page ??= {});
-  const { element } = Page;
   const find = (id) => document.getElementById(id);
 
   function start() {
@@ -157,7 +156,7 @@
     const values = new Map(pairs.map((pair) => pair.split("=")));
     const link = { section };
     try {
-      if (values.has("prompt")) link.prompt = decodeURIComponent(values.get("prompt")).slice(0, 10000);
+      if (values.has("prompt")) link.prompt = decodeURIComponent(values.get("prompt")).slice(0, find("prompt").maxLength);
     } catch {
       // a link that was cut short: the prompt stays the usual one
     }

@@ -62,21 +62,21 @@ Page.shared((Page) => {
     return { curve, width, nudge, slope: (above - below) / (2 * nudge) };
   }
 
-  /** The last place at which the model was undecided about what came, if there is one. */
+  /** The last place at which the model was undecided about what came, or null. */
   function* undecided(trace, ids) {
     for (let t = ids.length - 2; t >= 0; t--) {
       const p = Math.exp(-lossAt(trace.logits(t), ids[t + 1]));
       if (p > UNSURE && p < 1 - UNSURE) return t;
       yield;
     }
-    return ids.length - 2;
+    return null;
   }
 
   /** All of it, for the loss of the token after `place`. null for place: see above; for neuron and
    *  wire: those that write most and that the loss depends on most. */
   function* backPropagate({ model, trace }, { ids, place, neuron, wire }) {
     const { n_layers: L, d_ff: F, d_model: D } = model.config, last = `blocks.${L - 1}`;
-    const position = place ?? (yield* undecided(trace, ids)), target = ids[position + 1];
+    const unsure = place ?? (yield* undecided(trace, ids)), position = unsure ?? ids.length - 2, target = ids[position + 1];
     const activations = trace.row(`${last}.feed_forward.activations`, position), x = trace.row(`${last}.residual`, position);
     const logits = trace.logits(position), loss = lossAt(logits, target);
     const errors = Page.headError(model, logits, target, Uint32Array.from(logits, (_, v) => v)); // z̄ (V)
@@ -85,7 +85,7 @@ Page.shared((Page) => {
     const n = neuron ?? neurons[0], d = wire ?? Page.largest(streamErrors.map(Math.abs), 1)[0];
     const weights = model.parameters.get(`${last}.feed_forward.contract.weight`).data; // (D, F)
     const column = Float64Array.from({ length: D }, (_, i) => weights.subarray(i * F + n, i * F + n + 1)[0]);
-    const found = { neurons, neuron: n, wire: d, position, target, loss, activation: activations[n], weight: column[d],
+    const found = { neurons, neuron: n, wire: d, position, isUnsure: unsure !== null, target, loss, activation: activations[n], weight: column[d],
       gradient: streamErrors[d] * activations[n], neuronError: Page.dot(streamErrors, 0, column, 0, D),
       stream: x[d], streamError: streamErrors[d], hidden: trace.row("final_norm", position)[d], hiddenError: hiddenErrors[d],
       logit: logits[target], logitError: errors[target], probability: Math.exp(-loss) };

@@ -84,5 +84,5 @@ Page.shared((Page) => {
     if (n_heads % n_kv_heads) refuse(`n_heads = ${n_heads} is not divisible by n_kv_heads = ${n_kv_heads}.`);
   }
 
-  Object.assign(Page, { modelConfig, checkConfig, isClassic, variantFields: { CLASSIC_VARIANT, CHOICES } });
+  Object.assign(Page, { checkConfig, isClassic, variantFields: { CLASSIC_VARIANT, CHOICES } });
 });

@@ -130,8 +130,9 @@
     if (value === 0) return "0";
     if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
     const size = Math.abs(value);
+    const short = size.toPrecision(digits);
     const text = size < 1e-3 || size >= 1e6 ? size.toExponential(digits - 1).replace("e", "·10^")
-      : size >= 1000 ? Math.round(size).toLocaleString("en-US") : size.toPrecision(digits);
+      : size >= 1000 || short.includes("e") ? Math.round(size).toLocaleString("en-US") : short;
     return (value < 0 ? "−" : "") + text.replace(/\^([+-]?\d+)/, (_, power) => superscript(power));
   }
 

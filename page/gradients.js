@@ -75,13 +75,7 @@ Page.shared((Page) => {
     return total;
   }
 
-  /** Dot products of all pairs: (n, n). */
-  function gram(vectors) {
-    const n = vectors.length, out = new Float64Array(n * n);
-    for (let i = 0; i < n; i++) gramRow(out, vectors, i);
-    return out;
-  }
-
+  /** Row and column i of the dot products of all pairs, (n, n), in place. */
   function gramRow(out, vectors, i) {
     const n = vectors.length, size = vectors[0].length;
     for (let j = 0; j < n; j++) {
@@ -121,6 +115,6 @@ Page.shared((Page) => {
   }
 
   Object.assign(Page, {
-    gradientRows, headError, headErrors, sequenceErrors, headGradient, headGradientSteps, accumulate, gram, gramRow, inner, angle, measuredNoise,
+    gradientRows, headError, headErrors, sequenceErrors, headGradient, headGradientSteps, accumulate, gramRow, inner, angle, measuredNoise,
   });
 });

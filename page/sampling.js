@@ -79,22 +79,5 @@ Page.shared((Page) => {
     return last;
   }
 
-  /** Ids, one at a time. Past the context the last half is kept and read again, since
-   *  positions are baked into cached keys. */
-  function* generate(model, ids, count, { seed = 0, useCache = true, offsetBug = false, ...how } = {}) {
-    const limit = model.config.max_seq_len, rng = random(seed);
-    let text = ids.slice(-limit), cache = null;
-    for (let n = 0; n < count; n++) {
-      if (text.length > limit) [text, cache] = [text.slice(-Math.max(1, Math.floor(limit / 2))), null];
-      const fresh = useCache && cache ? text.slice(-1) : text;
-      if (useCache) cache ??= new Page.KVCache(model.config);
-      const lesson = offsetBug && cache?.length ? { offset: 0 } : {};
-      const logits = model.forward(fresh, { cache: useCache ? cache : null, lesson, logits: "last" });
-      const id = sample(nextTokenDistribution(logits, { ...how, history: text }), rng);
-      text = [...text, id];
-      yield id;
-    }
-  }
-
-  Object.assign(Page, { random, nextTokenDistribution, sample, generate });
+  Object.assign(Page, { random, nextTokenDistribution, sample });
 });

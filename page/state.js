@@ -5,7 +5,7 @@
 
   class State {
     constructor() {
-      Object.assign(this, { prompt: "", ids: [], pinned: 0, message: "", busy: "", trace: null, engine: null });
+      Object.assign(this, { prompt: "", ids: [], pinned: 0, message: "", busy: "", trace: null, engine: null, coming: null });
       Object.assign(this, { model: null, tokenizer: null, name: "", step: null, yours: [], film: null, frame: 0 });
       this.scales = new Map();
       this.listeners = [];
@@ -39,11 +39,14 @@
     }
 
     /** loaded: what Page.loadModel returned. The old model stays until the new one has read the
-     *  prompt; then `done` is called. */
+     *  prompt; then `done` is called, unless yet another one was loaded meanwhile. */
     replaceModel(loaded, done = () => {}) {
       const engine = loaded.engine ?? new Page.LocalEngine(loaded.model);
       const { model, tokenizer, name, step, yours, film = null } = loaded, old = this.engine;
+      this.coming?.close();
+      this.coming = engine;
       this.read("model", { model, tokenizer, name, step, yours, engine, film, frame: film?.last ?? 0 }, () => {
+        this.coming = null;
         old?.close();
         done();
       });

@@ -101,7 +101,7 @@ Page.shared((Page) => {
       }
       const endOfText = special[END_OF_TEXT];
       const known = kind === "p50k_base" && Page.p50kBase;
-      const tokens = known ? Page.expandRanks(Page.p50kBase) : readRanks(fields.ranks, kind);
+      const tokens = known ? expandRanks(Page.p50kBase) : readRanks(fields.ranks, kind);
       if (!Page.isCount(endOfText) || endOfText > tokens.length) {
         refuse(`The end-of-text id ${quoteValue(endOfText)} does not fit ${tokens.length} tokens.`);
       }
@@ -167,5 +167,5 @@ Page.shared((Page) => {
       `\\u{${c.codePointAt(0).toString(16)}}`);
   }
 
-  Object.assign(Page, { Tokenizer, expandRanks, checkTable, pieceBytes, showBytes, showText, toBytes, largestVocabulary: MAX_VOCABULARY });
+  Object.assign(Page, { Tokenizer, checkTable, pieceBytes, showBytes, showText, toBytes, largestVocabulary: MAX_VOCABULARY });
 });

@@ -6,7 +6,7 @@
   const FRAMES_A_SECOND = 5;
   const SPEEDS = [1, 2, 4, 0.5];
   const REST = 400; // ms without a new frame, after which the slow figures compute, too
-  const bar = { playing: false, speed: 0, timer: 0 };
+  const bar = { playing: false, speed: 0, timer: 0, turn: 0 };
 
   function mountTransport(root, state) {
     bar.state = state;
@@ -16,7 +16,7 @@
     bar.slider.addEventListener("input", () => { pause(); show(Number(bar.slider.value)); });
     bar.curve = svg("svg", { class: "film-curve", viewBox: "0 0 100 100", preserveAspectRatio: "none", "aria-hidden": "true" });
     bar.pace = element("button", { type: "button", class: "action", onclick: faster });
-    bar.told = element("output", { class: "film-told" });
+    bar.told = element("span", { class: "film-told" }); // the slider says the same to who cannot see it
     root.append(bar.play, element("div", { class: "film-track", title: "grey: training loss; in colour: validation loss" }, bar.curve, bar.slider), bar.told, bar.pace);
     label();
   }
@@ -58,11 +58,13 @@
   /** From here, or from the beginning once more. Frames are left out where drawing takes longer. */
   function play() {
     const { state } = bar, { film } = state, from = state.frame === film.last ? 0 : state.frame;
+    const turn = ++bar.turn;
     let start = null;
+    clearTimeout(bar.timer);
     bar.playing = true;
     label();
     const tick = (now) => {
-      if (!bar.playing || state.film !== film) return;
+      if (turn !== bar.turn || !bar.playing || state.film !== film) return;
       start ??= now;
       const frame = Math.min(film.last, from + Math.floor(((now - start) / 1000) * FRAMES_A_SECOND * SPEEDS[bar.speed]));
       if (frame === film.last) return void pause(frame);

@@ -68,10 +68,10 @@
     return Page.readout(slots.positions, describePositions(model.config, values, T));
   }
 
-  function describePositions({ d_model: D, variant }, values, T) {
+  function describePositions({ d_model: D, max_seq_len, variant }, values, T) {
     const far = Math.min(8, T - 1), [none, one, more] = [0, 1, far].map((distance) => Page.format(values[distance] ?? NaN));
     if (variant.positions === "learned") {
-      return `This model learned its ${T} position vectors, so nothing makes their products depend on the distance alone: `
+      return `This model learned its ${max_seq_len.toLocaleString("en-US")} position vectors, so nothing makes their products depend on the distance alone: `
         + `from position 0, the product is ${none} with itself${T > 1 ? `, ${one} at a distance of 1 and ${more} at ${far}` : ""}.`;
     }
     const scale = variant.position_scale;

@@ -3,7 +3,7 @@
 (() => {
   const Page = (window.Page ??= {});
   const local = { layer: 0, neuron: null };
-  let slots, layers, asks, role, shape = 0;
+  let slots, layers, asks, role, shape = 0, found = null;
 
   function mount(root, state) {
     slots = Object.fromEntries(["curve", "neurons", "silenced"].map((name) => [name, Page.slot(root, name)]));
@@ -21,18 +21,20 @@
 
   function render(state, change) {
     const { n_layers, d_ff } = state.model.config;
+    if (change === "theme" || change === "resize") return drawAgain(state);
     if (change === "model") {
       if (shape !== n_layers) layers.fill(Array.from({ length: n_layers }, (_, i) => ({ value: i, label: String(i) })));
       shape = n_layers;
       local.layer = Math.min(local.layer, n_layers - 1);
       layers.set(local.layer);
     }
-    if (!["theme", "frame", "rest"].includes(change) || local.neuron >= d_ff) local.neuron = null;
+    if (!["frame", "rest"].includes(change) || local.neuron >= d_ff) local.neuron = null;
     role.render(change);
     show(state);
   }
 
   function show(state) {
+    found = null;
     asks.neurons.offer({ layer: local.layer, position: state.pinned, count: 8 });
   }
 
@@ -43,12 +45,19 @@
 
   const activationsOf = ({ trace, pinned }) => trace.row(`blocks.${local.layer}.feed_forward.activations`, pinned);
 
-  function showLayer(state, { sums, strongest }) {
-    local.neuron ??= strongest[0];
-    showCurve(state, sums);
-    showNeurons(state, strongest);
-    role.draw();
+  function showLayer(state, answer) {
+    found = answer;
+    local.neuron ??= found.strongest[0];
+    drawAgain(state);
     asks.silence.offer({ ids: state.ids, layer: local.layer, neuron: local.neuron, position: state.pinned });
+  }
+
+  /** In other colours, or at another width; what the model answered stays. */
+  function drawAgain(state) {
+    if (!found) return;
+    showCurve(state, found.sums);
+    showNeurons(state, found.strongest);
+    role.draw();
   }
 
   function showCurve(state, z) {

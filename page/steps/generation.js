@@ -20,7 +20,6 @@
   }
 
   function mountFilters(row) {
-    
     figure.preset = Page.choice(row, { label: "Preset", value: "balanced",
       options: Object.keys(SETTINGS).map((name) => ({ value: name, label: name })), onChange: usePreset });
     const filter = (label, options) => Page.slider(row, { label, ...options, onInput: () => readFilters() });
@@ -138,12 +137,13 @@
   /** Tokens one after the other, with a pause after each, so that Stop is heard. */
   async function write(count) {
     stop();
-    const turn = figure.running, { state } = figure;
+    const turn = figure.running, { state } = figure, { engine } = state;
+    const isOver = () => turn !== figure.running || engine !== state.engine; // a film moves on before this is drawn
     for (let n = 0; n < count; n++) {
       await Page.breathe();
-      if (turn !== figure.running) return;
+      if (isOver()) return;
       const token = await new Promise((done) => { askForToken(done); });
-      if (turn !== figure.running) return;
+      if (isOver()) return;
       figure.written.push(token);
       drawText();
       if (token.id === state.tokenizer.endOfText) return;

@@ -17,8 +17,8 @@
   }
 
   function render(state, change) {
-    if (["prompt", "model", "rest"].includes(change)) clear();
-    if (["prompt", "model", "rest", "resize"].includes(change)) draw();
+    if (["prompt", "model", "frame", "rest"].includes(change)) clear();
+    if (["prompt", "model", "frame", "rest", "resize"].includes(change)) draw();
   }
 
   function clear() {
@@ -29,14 +29,15 @@
   /** Greedy, so that both ways must agree; the text follows what the cached way says. */
   async function run() {
     clear();
-    const turn = figure.running, { model, tokenizer } = figure.state, { config } = model;
+    const turn = figure.running, { model, tokenizer, engine } = figure.state, { config } = model;
+    const isOver = () => turn !== figure.running || engine !== figure.state.engine; // a film moves on before this is drawn
     const room = config.max_seq_len - COUNT;
     let ids = figure.state.ids.slice(-Math.max(1, room));
     for (let n = 0; n < COUNT && ids.length <= config.max_seq_len; n++) {
       await Page.breathe();
-      if (turn !== figure.running) return;
+      if (isOver()) return;
       const row = await compareOnce(ids, n === 0);
-      if (turn !== figure.running) return;
+      if (isOver()) return;
       if (row.id === tokenizer.endOfText) return void (n === 0 && readout(figure.box, "The model ends the text here: there is nothing to write."));
       figure.rows.push({ ...row, length: ids.length });
       ids = [...ids, row.id];

@@ -79,14 +79,14 @@
     const { ids, tokenizer } = state, last = ids.at(-1);
     const before = state.trace.logits(Math.max(0, ids.length - 2));
     const others = Page.largest(before, 5).filter((id) => id !== last && !tokenizer.isSpecial(id)).slice(0, 4);
-    local.replacement = others[0];
     replacements.fill(others.map((id) => ({ value: id, label: tokenizer.show(id) })));
+    local.replacement = replacements.value; // the reader's, if it is still among them
   }
 
   function askMask(state) {
     const ids = state.ids.slice(-Page.affordable(state, 16));
     if (ids.length < 2) {
-      ask.stop();
+      ask.withdraw();
       Page.bars(slots.mask, { label: "Changes", items: [] });
       Page.readout(slots.mask, "There is only one token: nothing comes before it. Type some text.");
       return;

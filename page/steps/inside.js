@@ -54,7 +54,12 @@
   /** Scores of all heads over all songs, with breaths between. */
   function measure() {
     const { model: { config }, tokenizer, engine } = figure.state, repeats = examples(tokenizer, config.max_seq_len);
-    if (repeats.length === 0) return void explainShort(config.max_seq_len);
+    if (repeats.length === 0) {
+      figure.measured = null;
+      figure.ask.scores.withdraw();
+      explainShort(figure.scoresBox);
+      return void readSong();
+    }
     readout(figure.scoresBox, "Measuring …");
     figure.ask.scores.offer({ repeats });
     if (!engine.isLocal) readSong(); // its reader may begin with either
@@ -83,14 +88,19 @@
     return length < 2 ? [] : Array.from({ length: 8 }, (_, seed) => Page.repeatedRandomTokens(tokenizer, length, seed));
   }
 
-  function explainShort(length) {
-    const text = `This model's context of ${length} tokens is too short for a song and its repetition.`;
-    for (const box of [figure.scoresBox, figure.songBox, figure.ablateBox]) readout(box, text);
+  function explainShort(...boxes) {
+    const text = `This model's context of ${figure.state.model.config.max_seq_len} tokens is too short for a song and its repetition.`;
+    for (const box of boxes) {
+      box.classList.add("empty");
+      readout(box, text);
+    }
+    return text;
   }
 
   function drawScores() {
     const { scores, best, count } = figure.measured, { n_layers, n_heads } = figure.state.model.config;
     const name = (layer, head) => `block ${layer}, head ${head}`;
+    figure.scoresBox.classList.remove("empty");
     Page.heatMap(figure.scoresBox, { label: "Induction score of every head", rows: n_layers, columns: n_heads, values: scores.scores,
       max: 1, hue: "attention", cell: 44, cellHeight: 30, rowLabels: Array.from({ length: n_layers }, (_, i) => `block ${i}`),
       columnLabels: Array.from({ length: n_heads }, (_, i) => `head ${i}`),
@@ -113,8 +123,12 @@
   function readSong() {
     const { model, tokenizer } = figure.state;
     const tokens = Page.tokenizeSong(story(), tokenizer, model.config.max_seq_len);
-    if (!tokens) return void explainShort(model.config.max_seq_len);
     Object.assign(figure, { tokens, weights: null, intact: null });
+    if (!tokens) {
+      figure.ask.song.withdraw();
+      return void figure.onSong?.(explainShort(figure.songBox, figure.ablateBox));
+    }
+    for (const box of [figure.songBox, figure.ablateBox]) box.classList.remove("empty");
     figure.ablateBox.classList.add("waiting");
     readout(figure.ablateBox, "The song above has not been read yet.");
     figure.ask.song.offer({ tokens });

@@ -46,7 +46,8 @@
 
   function cancel() {
     figure.job?.cancel();
-    if (!figure.found) readout(figure.box, "Cancelled. Press the button to begin again.");
+    if (figure.found) draw();
+    else readout(figure.box, "Cancelled. Press the button to begin again.");
   }
 
   function find() {

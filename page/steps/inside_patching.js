@@ -42,14 +42,17 @@
     return Boolean(job);
   }
 
-  /** Another model or song: the two prompts. A small model answers both at once, a large one when it is asked to patch. */
-  function prepare() {
+  /** Another model or song: the two prompts. A small model answers both at once, a large one when it is asked to patch.
+   *  why: there is no song. */
+  function prepare(why = "Waiting for the songs …") {
     cancel();
     Object.assign(figure, { pair: null, differences: null, values: null });
     const { tokens } = Page.inside;
-    if (!tokens) return void readout(figure.box, "Waiting for the songs …");
+    figure.box.classList.toggle("empty", !tokens);
+    if (!tokens) return void readout(figure.box, why);
     const copied = tokens.first.filter((earlier) => earlier >= 0).length;
     figure.slider.limit(copied);
+    figure.slider.set(Math.min(figure.at, copied));
     figure.pair = Page.songPair(tokens, Math.min(figure.at, copied) - 1, 3);
     drawPrompts();
     draw();

@@ -8,7 +8,7 @@
   const SEQUENCES = 32;
   const LARGE = 2 ** 22; // values in the output head above which fewer sequences must do
 
-  const figure = { state: null, batch: null, loading: 0, size: 2, count: 8, added: 8, unequal: false, byTokens: true };
+  const figure = { state: null, batch: null, size: 2, count: 8, added: 8, unequal: false, byTokens: true };
 
   function mount(root, state) {
     figure.state = state;
@@ -16,8 +16,9 @@
     figure.noiseBox = Page.slot(root, "noise");
     mountControls(Page.controls(figure.box));
     figure.ask = Page.request(figure.box, state, { task: "gradient", label: "Compute the gradients", turns: true, lasting: true, draw: useParts });
-    figure.adamw = Page.adamwFigure(Page.slot(root, "adamw"), state);
-    for (const box of [figure.box, figure.noiseBox]) readout(box, "Computing gradients …");
+    figure.adamwBox = Page.slot(root, "adamw");
+    figure.adamw = Page.adamwFigure(figure.adamwBox, state);
+    explain("Computing gradients …");
     Page.whenSeen(root, load);
   }
 
@@ -25,7 +26,7 @@
     const numbers = (values) => values.map((value) => ({ value, label: String(value) }));
     const change = (name) => (value) => { figure[name] = value; relength(); };
     Page.choice(row, { label: "Sequences in a micro-batch", options: numbers([1, 2, 4]), value: 2, onChange: change("size") });
-    Page.choice(row, { label: "Micro-batches (accumulation steps)", options: numbers([1, 2, 4, 8, 16, 32]), value: 8,
+    figure.counts = Page.choice(row, { label: "Micro-batches (accumulation steps)", options: numbers([1, 2, 4, 8, 16, 32]), value: 8,
       onChange: (value) => { figure.count = value; figure.added = value; relength(); } });
     figure.slider = Page.slider(row, { label: "Added so far", min: 1, max: 8, value: 8,
       onInput: (value) => { figure.added = value; if (figure.batch?.K) draw(); } });
@@ -38,24 +39,40 @@
     if (change === "frame") return; // gradients take a while: at rest
     if (change === "model" || change === "rest") {
       figure.batch = null;
+      if (change === "model") explain("Computing gradients …");
       if (figure.seen) load();
     } else if (figure.batch?.K && change === "prompt") {
       if (usePrompt(figure.batch)) draw();
     } else if (figure.batch?.K && change !== "pin") draw();
   }
 
+  /** Instead of the figures: there are no gradients of this model yet. */
+  function explain(text) {
+    for (const box of [figure.box, figure.noiseBox, figure.adamwBox]) {
+      box.classList.add("empty");
+      readout(box, text);
+    }
+  }
+
   /** Run the model on all sequences, a little at a time; a newer call makes this one stop. */
   function load() {
     figure.seen = true;
-    const { model, tokenizer } = figure.state, { vocab_size: V, d_model: D, max_seq_len } = model.config;
+    const { model, tokenizer, engine } = figure.state, { vocab_size: V, d_model: D, max_seq_len } = model.config;
     const length = Math.min(LENGTH, max_seq_len - 1, figure.state.capacity - 1);
+    if (length < 1) {
+      figure.ask.withdraw();
+      return void explain("This model's context of one token leaves no room for the next one, so there is no loss and no gradient.");
+    }
     const sequences = pieces(tokenizer, length).slice(0, V * D > LARGE ? SEQUENCES / 2 : SEQUENCES);
-    for (const box of [figure.box, figure.noiseBox]) readout(box, "Computing gradients …");
+    for (const box of [figure.noiseBox, figure.adamwBox]) {
+      readout(box, engine.isLocal ? "Computing gradients …" : "This model is large. Press “Compute the gradients” in the figure “Accumulate real gradients” below.");
+    }
+    if (engine.isLocal) readout(figure.box, "Computing gradients …");
     figure.ask.offer({ sequences, rows: Page.gradientRows(model.config, sequences.flat()), length });
   }
 
   async function useParts(parts, { sequences, rows, length }) {
-    const batch = { model: figure.state.model, rows, parts, sequences, length, own: parts[0], ownIds: sequences[0] };
+    const batch = { model: figure.state.model, rows, parts, sequences, length, own: parts[0] };
     figure.batch = batch;
     usePrompt(batch);
     await relength();
@@ -100,6 +117,7 @@
     if (!batch) return;
     figure.count = Math.min(figure.count, Math.floor(batch.parts.length / figure.size));
     figure.added = Math.min(figure.added, figure.count);
+    figure.counts.set(figure.count);
     const turn = (figure.turn = (figure.turn ?? 0) + 1);
     const lengths = batch.parts.map((part, s) =>
       (figure.unequal && Math.floor(s / figure.size) % 2 ? Math.min(SHORT, part.tokens) : part.tokens));
@@ -147,6 +165,7 @@
   function draw() {
     const batch = figure.batch, { K, lengths } = batch;
     const { micro, total } = microBatches(batch);
+    for (const box of [figure.box, figure.noiseBox, figure.adamwBox]) box.classList.remove("empty");
     const whole = new Float64Array(lengths.length);
     for (const s of micro.flatMap((one) => one.members)) whole[s] = 1 / total;
     figure.slider.limit(figure.count);

@@ -17,7 +17,7 @@
     if (batch.gradients !== figure.of) Object.assign(figure, { of: batch.gradients, pair: chosen(batch) });
     for (const weight of figure.pair) drawPath(figure, weight);
     drawMoves(figure);
-    describe(figure);
+    describe(figure, batch);
   }
 
   /** The weight with the largest gradients, and the one in the middle of the order. */
@@ -53,9 +53,10 @@
     Page.bars(figure.box, { label: "How far a step moves the two weights", wide: true, items });
   }
 
-  function describe(figure) {
+  function describe(figure, { gradients, rows, model }) {
     const [large, small] = figure.pair, [first, second] = figure.pair.map(moves);
-    readout(figure.box, `The weights: ${nameOf(figure, large)} of the output table, and ${nameOf(figure, small)}, which is in the middle when all weights of the table are `
+    const seen = rows.length === model.config.vocab_size ? "all weights of the table" : `the weights of ${rows.length.toLocaleString("en-US")} tokens' rows`;
+    readout(figure.box, `On ${gradients.length} pieces of stories. The weights: ${nameOf(figure, large)} of the output table, and ${nameOf(figure, small)}, which is in the middle when ${seen} are `
       + `put in order. The gradients of the first are typically ${format(large.size / small.size)} times larger. With one rate for all of η = ${RATE}, a step `
       + `would move the first that many times farther: ${format(first.plain)} and ${format(second.plain)}. AdamW moves them by ${format(first.adam)} and `
       + `${format(second.adam)}: ${format(first.adam / second.adam)} times farther.`);

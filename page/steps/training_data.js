@@ -29,7 +29,7 @@
     if (!figure.stream) figure.stream = new Page.ShardStream(Page.samples.fineweb, figure.rooms);
     drawSplit();
     drawStream();
-    drawCache("Nothing is cached yet. Open a shard.");
+    drawCache();
   }
 
   function restart() {
@@ -127,7 +127,8 @@
     }
   }
 
-  function drawCache(text) {
+  function drawCache(text = figure.told) {
+    figure.told = text;
     const order = figure.lru.order, free = figure.lru.maxShards - order.length;
     Page.chips(keep(figure.cache, "held", () => element("div")), { label: "Cached shards, longest unused first",
       tokens: [...order.map((shard) => `shard ${shard}`), ...Array(free).fill("free")], pinned: order.indexOf(figure.lru.opened) });

@@ -95,7 +95,7 @@
   function describe(state) {
     const { tokenizer, ids, pinned } = state, { position, gradient, slope, nudge, loss, curve, wire } = found, [change, after] = curve[local.change + 6];
     const moved = local.change ? ` Changed by ${signed(change)}, the loss is ${format(after)}; the straight line says ${format(loss + gradient * change)}.` : "";
-    const where = pinned === position ? "" : " (the pinned token has no next one; this is the last place at which the model was undecided)";
+    const where = pinned === position ? "" : ` (the pinned token has no next one; this is the last place ${found.isUnsure ? "at which the model was undecided" : "that has one"})`;
     readout(box, `After ${tokenizer.show(ids[position])} comes ${tokenizer.show(ids[position + 1])}, which got ${Page.percent(found.probability)}${where}: a loss of `
       + `${format(loss)} nats. Gradient of the weight from neuron ${found.neuron} to number ${wire} of the stream, by back-propagation: ${format(gradient)}. `
       + `By trial, with the weight ${format(nudge)} larger and smaller: ${format(slope)}.${moved}`);

@@ -25,18 +25,20 @@
 
   /** Anywhere on the page, but in Step 11, which takes ladders. */
   function acceptDrops(root, zone) {
-    addEventListener("dragover", (event) => event.preventDefault());
+    const hasFiles = (event) => event.dataTransfer.types.includes("Files"); // text may be dragged into the prompt
+    addEventListener("dragover", (event) => { if (hasFiles(event)) event.preventDefault(); });
     addEventListener("drop", (event) => {
+      if (!hasFiles(event)) return;
       event.preventDefault();
       if (event.target.closest?.("#ladder") || root.contains(event.target) || !event.dataTransfer.files.length) return;
       take(event.dataTransfer.files);
       root.scrollIntoView();
     });
-    root.addEventListener("dragover", () => zone.classList.add("over"));
+    root.addEventListener("dragover", (event) => zone.classList.toggle("over", hasFiles(event)));
     root.addEventListener("dragleave", () => zone.classList.remove("over"));
     root.addEventListener("drop", (event) => {
       zone.classList.remove("over");
-      take(event.dataTransfer.files);
+      if (hasFiles(event)) take(event.dataTransfer.files);
     });
   }
 
@@ -53,19 +55,21 @@
       if (tokenizer) say(`${tokenizer.name} is no model. A tokenizer.json goes with one: drop the .safetensors file first. A ladder.json belongs on Step 11.`, true);
       return;
     }
+    const turn = ++figure.turn;
     try {
-      await load(model, tokenizer);
+      await load(model, tokenizer, turn);
     } catch (error) {
-      refuse(model, error);
+      if (turn === figure.turn) refuse(model, error);
     }
   }
 
-  async function load(file, tokenizerFile) {
+  async function load(file, tokenizerFile, turn) {
     say(`Reading ${file.name} …`);
-    const turn = ++figure.turn;
     await Page.breathe();
     const fields = tokenizerFile ? await readTokenizer(tokenizerFile) : null;
-    const loaded = await Page.loadFile(file, fields, ({ share }) => say(`Reading ${file.name}: ${Math.round(100 * share)} % …`));
+    const loaded = await Page.loadFile(file, fields, ({ share }) => {
+      if (turn === figure.turn) say(`Reading ${file.name}: ${Math.round(100 * share)} % …`);
+    });
     if (turn !== figure.turn) return void loaded.engine?.close(); // another file came after it
     figure.pending = null;
     if (loaded.engine) say(`${file.name}: the model reads the prompt …`);

@@ -112,8 +112,9 @@ def test_the_shipped_model_does_not_repeat_itself_when_it_writes_greedily(
     script = """() => Page.samples.stories.slice(0, 6).map((story) => {
       const { model, tokenizer } = Page.state;
       const start = story.slice(0, story.indexOf(".") + 1);
-      const ids = [tokenizer.endOfText, ...tokenizer.encode(start)];
-      return Array.from(Page.generate(model, ids, 140, { temperature: 0 }));
+      const ids = [tokenizer.endOfText, ...tokenizer.encode(start)], host = Page.hostOf(model);
+      return Array.from({ length: 140 }, (_, n) => Page.finish(
+        Page.tasks.write(host, { ids, seed: 0, settings: { temperature: 0 }, begin: n === 0 })).id);
     }).map((ids) => ids.indexOf(Page.state.tokenizer.endOfText))"""
     ends = shared_page.run(script)
     assert len(ends) == 6

@@ -14,8 +14,11 @@ from transformer.kv_cache import KVCache
 from transformer.ladder import build_model
 from transformer.runs.model_file import LoadedModel
 
-GENERATE = """([ids, count, options]) =>
-  Array.from(Page.generate(Page.state.model, ids, count, options))"""
+GENERATE = """([ids, count, { seed = 0, ...settings }]) => {
+  const host = Page.hostOf(Page.state.model);
+  return Array.from({ length: count }, (_, n) =>
+    Page.finish(Page.tasks.write(host, { ids, seed, settings, begin: n === 0 })).id);
+}"""
 TEXT_BOX = '#generation [data-slot="text"]'
 COST_BOX = '#generation [data-slot="cache"]'
 

@@ -21,7 +21,7 @@ one. The side branches stand on what is named in `after`, and nothing stands on 
 | `untied` | An output table of its own, and an input table that learns ten times as fast |
 | `muon` | The blocks' matrices move in all directions equally fast (2024) |
 | `input_skip` | Each block may look back at the embedding (2024) |
-| `value_embeddings` | A second table hands tokens to the values (2024) |
+| `value_embeddings` | A table in each block hands tokens to the values (2024) |
 | `softcap` | Logits cannot leave −15 … 15 (2024) |
 | `swiglu` | Neurons with a gate, at an equal number of parameters (2020) |
 | `grouped` | Two query heads share one head of keys and values: half the cache (2023) |

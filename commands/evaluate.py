@@ -68,6 +68,8 @@ def main(args: Annotated[Arguments, tyro.conf.arg(name="")]) -> None:
             "nothing to judge on: give --dataset toy, --dataset fineweb, --text PATH, "
             "--cloze FILE or --choices FILE"
         )
+    if args.stride is not None and not args.text:
+        raise UserError(f"--stride {args.stride} says nothing without --text: leave it out")
     if args.batch_size < 1:
         raise UserError(f"--batch-size must be at least 1, but is {args.batch_size}")
     results = []

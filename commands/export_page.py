@@ -51,7 +51,10 @@ def main(
     if not output.is_dir():
         raise UserError(f"there is no folder {output}; run this in the repository")
     scripts = {}
-    if checkpoint is not None or (film is None and ladder is None):
+    has_model = checkpoint is not None or (film is None and ladder is None)
+    if name is not None and not has_model:
+        raise UserError(f"--name {name} names a model, and none is written: give its run, too")
+    if has_model:
         scripts |= model_scripts(checkpoint, name)
     if ladder is not None:
         scripts["ladder.data.js"] = script("ladderTable", ladder_table(ladder))

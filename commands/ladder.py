@@ -100,7 +100,11 @@ def planned(args: Arguments) -> tuple[Study, dict[str, float]]:
         raise UserError(f"--minutes must be a finite number above 0, but is {args.minutes}")
     if args.jobs < 1:
         raise UserError(f"--jobs must be at least 1, but is {args.jobs}")
-    size = count_ids("bpe:1024" if args.dataset == "toy" else args.tokenizer)
+    if args.dataset == "toy" and args.tokenizer != Arguments.tokenizer:
+        raise UserError(
+            f"--tokenizer {args.tokenizer} says nothing about --dataset toy: leave it out"
+        )
+    size = count_ids(args.tokenizer)
     rungs = args.rungs or climbed_rungs("all", size)
     if not args.in_order:  # each after the one that it stands on
         rungs = tuple(sorted(set(rungs), key=lambda rung: [*RUNGS, rung].index(rung)))

@@ -19,5 +19,5 @@
 | | `errors.py` | What is a person told when something is wrong? |
 
 Everything else has a room: `data/`, `training/`, `runs/`, `evaluation/`, `interpretability/`,
-`terminal/`, `sharing/` and `machine/`. Each opens with a table like this one.
+`ladder/`, `climbing/`, `terminal/`, `sharing/` and `machine/`. Each opens with a table like this.
 """

@@ -220,7 +220,8 @@ def generate(
     """
     settings = SamplingSettings(temperature, top_k, top_p, min_p, repetition_penalty)
     columns = _columns(model, ids, max_new_tokens, settings, seed, use_cache, stop_ids)
-    return torch.cat([ids, *(column[:, None] for column in columns)], dim=1)  # (B, T + n)
+    written = (column[:, None].to(ids.device) for column in columns)
+    return torch.cat([ids, *written], dim=1)  # (B, T + n)
 
 
 def stream(

@@ -87,6 +87,7 @@ def test_a_budget_or_tokens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         ((), "give either --tokens or --minutes"),
         (("--tokens", 0), "--tokens must be at least 36,864, but is 0"),
         (("--minutes", "nan"), "--minutes must be a finite number above 0, but is nan"),
+        (("--tokens", 40_000, "--tokenizer", "x"), "--tokenizer x says nothing about --dataset"),
         (("--tokens", 40_000, "--jobs", 0), "--jobs must be at least 1, but is 0"),
     ):
         assert call("ladder", "--output", tmp_path, *flags) == 2

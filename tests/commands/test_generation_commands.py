@@ -173,6 +173,8 @@ def test_evaluate_judges_several_models(
     assert call("evaluate", model_file, "--text", tmp_path / "empty.txt") == 2
     assert call("evaluate", model_file) == 2
     assert "nothing to judge on" in capsys.readouterr().err
+    assert call("evaluate", model_file, "--dataset", "toy", "--stride", "4") == 2
+    assert "--stride 4 says nothing without --text" in capsys.readouterr().err
 
 
 def test_compare_sampling_prints_a_table_and_draws(

@@ -207,6 +207,11 @@ def test_patience_ends_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert losses.index(min(losses)) == len(losses) - 3
     told = f"Stopped at step {judged[-1]['step']}: 2 evaluations without a better validation loss"
     assert f"{told} (--patience).\n" in capsys.readouterr().out
+    checkpoints = sorted(Path("runs/hot").glob("checkpoint-*"))
+    assert train("--resume", "runs/hot") == 0  # nothing has changed
+    assert f"{told} (--patience).\n" in capsys.readouterr().out
+    assert sorted(Path("runs/hot").glob("checkpoint-*")) == checkpoints
+    assert len(metrics(Path("runs/hot"))) == judged[-1]["step"] + len(judged)
 
 
 def test_what_comes_next_can_be_pasted_into_a_shell(capsys: pytest.CaptureFixture[str]) -> None:

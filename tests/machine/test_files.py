@@ -172,6 +172,8 @@ def test_the_page_gets_all_scripts_or_none(tmp_path: Path) -> None:
     command = load_command("export_page")
     with file_size_limit(100_000), pytest.raises(UserError, match=r"cannot write .*data.js: "):
         command.main(tmp_path / "model.safetensors", output=page)
+    with pytest.raises(UserError, match="--name x names a model, and none is written"):
+        command.main(output=page, film=tmp_path / "film.safetensors", name="x")
     assert [(path.name, path.read_text()) for path in page.iterdir()] == [("model.data.js", "old")]
 
 

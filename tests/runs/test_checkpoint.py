@@ -142,6 +142,17 @@ def test_a_model_of_another_shape_is_refused(written: Checkpoints) -> None:
             restore(model, adamw(model, 0.01, 0.1), snapshot)
 
 
+def test_all_that_is_remembered_goes_to_the_device_of_its_weight(written: Checkpoints) -> None:
+    """The count of steps too: a fused AdamW on a GPU looks for it there."""
+    snapshot, _ = written.read(2)
+    model = DecoderOnlyTransformer(CONFIG).to("meta")
+    optimizer = adamw(model, 0.01, 0.1)
+    restore(model, optimizer, snapshot)
+    found = [value for each in optimizer.state.values() for value in each.values()]
+    assert len(found) == 3 * len(list(model.parameters()))
+    assert {value.device.type for value in found} == {"meta"}
+
+
 def test_a_checkpoint_before_the_first_update_has_no_moments_to_restore() -> None:
     model, optimizer = trained(0)
     restore(model, optimizer, take_snapshot(model, optimizer))

@@ -10,6 +10,7 @@ import pytest
 from training_tools import assert_same_run, load_command, train, write_text
 
 from transformer.errors import UserError
+from transformer.training.flags import parse
 
 FLAGS = ("--dataset", "text", "--text", "text.txt", "--tokenizer", "bpe:300", "--seq-length", "16")
 RUN = Path("run")
@@ -175,6 +176,8 @@ def test_a_run_at_its_end_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert train("--resume", "run") == 0
     told = "run is at step 6 already: of 6 steps nothing is left to train"
     assert f"{told} (more: --steps)" in capsys.readouterr().out
+    config = parse(["--resume", "run", "--mps"])[0].config
+    assert (config.mps, config.device) == (True, "auto")  # it was begun with --device cpu
     with pytest.raises(UserError, match="--epochs 9 would change nothing: --steps 6 says how long"):
         train("--resume", "run", "--epochs", "9")
     epochs = {"steps": None, "epochs": 1, "tokens_per_epoch": 6 * 64}

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -147,6 +148,17 @@ def test_values_of_the_configuration_and_subcommands_are_one_line() -> None:
 def test_help_is_not_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("generate", "--help") == 0
     assert "Let a trained model write" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["train", "generate"])
+def test_help_may_be_cut_short(command: str) -> None:
+    """As in `train.py --help | head`, closed before the first line."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = [sys.executable, str(COMMANDS / f"{command}.py"), "--help"]
+    ended = subprocess.run(words, stdout=writing, stderr=subprocess.PIPE, timeout=120, text=True)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("command", ["generate", "compare_sampling"])

@@ -63,6 +63,11 @@ def test_what_may_change_on_resume() -> None:
         (["--dataset", "toy", "--workers", "3"], "--workers 3 says nothing about --dataset toy"),
         (["--dataset", "toy", "--cache-dir", "c"], "--cache-dir c says nothing about"),
         (["--dataset", "text", "--text", "a.txt", "--repo", "a/b"], "--repo a/b says nothing"),
+        (["--dataset", "toy", "--quick"], "--quick True says nothing about --dataset toy"),
+        (["--unjudged"], "--unjudged says nothing without --mine"),
+        (["--rotary-base", "9"], "--rotary-base says nothing without --positions rotary"),
+        (["--qk-scale", "9"], "--qk-scale says nothing without --qk-norm plain or gain"),
+        (["--rung", "rotary", "--position-scale", "2"], "without --positions sinusoidal"),
         (["--epochs", "3", "--steps", "9"], "--epochs 3 would change nothing: --steps 9 says"),
     ],
 )

@@ -32,15 +32,22 @@ def step_of(config: TrainingConfig, vocab_size: int, machine: Machine) -> Callab
     if machine.compiled:  # PyTorch compiles a function for 8 different models, and no more
         torch._dynamo.config.recompile_limit = 64
     config = settled(config, machine)
-    model = initial_model(config, vocab_size)
+    device = machine.torch_device()
+    model = initial_model(config, vocab_size).to(device)
     loss_module = LossModule(model, bf16=machine.bf16, compiled=machine.compiled)
     accumulator = GradientAccumulator(
         loss_module, make_optimizer(model, config), config.accumulation_steps
     )
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(vocab_size, (config.batch_size, config.seq_length + 1), generator=generator)
-    pair = (ids[:, :-1].contiguous(), ids[:, 1:].contiguous())
-    return lambda: accumulator.step([pair] * config.accumulation_steps)
+    pair = (ids[:, :-1].contiguous().to(device), ids[:, 1:].contiguous().to(device))
+
+    def step() -> None:
+        accumulator.step([pair] * config.accumulation_steps)
+        if device.type != "cpu":
+            torch.accelerator.synchronize()
+
+    return step
 
 
 def kept_speeds(study: Study, path: Path, notify: Callable[[str], object]) -> dict[str, float]:

@@ -37,7 +37,7 @@ Tokens = np.ndarray[Any, np.dtype[Any]]
 
 
 def token_dtype(vocab_size: int) -> type[np.uint16] | type[np.uint32]:
-    """The smallest type that holds the ids: two bytes per token up to 65,535 ids, else four."""
+    """The type that ids are kept in: two bytes per token up to 65,535 ids, else four."""
     return np.uint16 if vocab_size <= 65_535 else np.uint32
 
 

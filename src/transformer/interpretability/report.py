@@ -88,7 +88,7 @@ class Report:
 
 
 def print_report(report: Report, console: Console) -> None:
-    """Tables whose cells are shaded by their size within the column.
+    """Tables whose cells are shaded by their size within the table, or within their column.
 
     No line is wider than the console: a table that is gets no borders, and if it is still too
     wide, its columns are folded into several tables, one below the other.

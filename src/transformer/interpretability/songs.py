@@ -86,7 +86,7 @@ def demo_songs(tokenizer: Tokenizer, max_seq_len: int) -> Repeats | None:
 
 
 def song_induction_score(
-    model: DecoderOnlyTransformer, tokenizer: Tokenizer, count: int = 32, seed: int = 0
+    model: DecoderOnlyTransformer, tokenizer: Tokenizer, count: int = 32
 ) -> float | None:
     """The best head's induction score on songs that held-out toy stories repeat.
 
@@ -94,7 +94,7 @@ def song_induction_score(
     the second. Its first syllable is drawn at random: to predict that one does not count. None if
     the context is too short to hold a song twice.
     """
-    repeats = repeated_songs(song_examples(count, seed), tokenizer, model.config.max_seq_len)
+    repeats = repeated_songs(song_examples(count), tokenizer, model.config.max_seq_len)
     if repeats is None:
         return None
     device = model.token_embedding.weight.device

@@ -24,7 +24,7 @@ one. The side branches stand on what is named in `after`, and nothing stands on 
 | `value_embeddings` | A table in each block hands tokens to the values (2024) |
 | `softcap` | Logits cannot leave −15 … 15 (2024) |
 | `swiglu` | Neurons with a gate, at an equal number of parameters (2020) |
-| `grouped` | Two query heads share one head of keys and values: half the cache (2023) |
+| `grouped` | Query heads share two heads of keys and values: of four, half the cache (2023) |
 | `window` | A query sees the last 32 positions only (2020, 2023) |
 """
 

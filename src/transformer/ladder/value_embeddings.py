@@ -3,8 +3,8 @@
     values = W_v x + λ · E_v[id]              E_v (V, n_kv_heads · K), one table for each block
 
 After a few blocks the stream has become "what comes next" and says less of what the token is, but
-a head that copies needs exactly that. A table in each block hands it over, past all blocks before it. λ
-is learned, one number per block.
+a head that copies needs exactly that. A table in each block hands it over, past all blocks
+before it. λ is learned, one number per block.
 
 Pitfall: a table of V rows for each block. With 1,024 tokens that is little, with 50,000 it is more
 than all the rest of a small model.

@@ -9,7 +9,7 @@ to the stream, and the first steps are spent on making it smaller.
 The gradient is not zero with them: of y = W h, the gradient of W is the outer product of the one
 that arrives with h, which is not zero. Only what lies before W gets none, and only until the first
 step has moved W. An untied output starts at zero as well: then the first step moves it alone, the
-second what writes, the third the rest.
+second what writes and the input table, the third the rest.
 
 Pitfall: a test with fresh weights proves nothing, for attention could compute anything. Draw the
 weights at random first. For the same reason every figure of step 0 is empty.

@@ -77,7 +77,7 @@ def choose_device(name: DeviceName) -> Literal["cpu", "cuda", "mps"]:
     if name == "auto":
         return "cuda" if has["cuda"] else "mps" if has["mps"] else "cpu"
     if not has[name]:
-        raise UserError(f"--device {name}: this machine has none; leave it out, or use cpu")
+        raise UserError(f"--device {name}: this machine has none; use --device cpu")
     return name
 
 
@@ -135,7 +135,7 @@ def choose_compile(device: str, switch: Switch = "auto") -> bool:
     """Whether to use torch.compile; it is still immature on MPS, so there only with "on"."""
     if switch == "off" or (switch == "auto" and device == "mps"):
         return False
-    return device != "cpu" or compiler_works()
+    return compiler_works(device)
 
 
 def repeat_exactly() -> None:
@@ -164,17 +164,18 @@ def keep_freed_memory() -> None:
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def compiler_works() -> bool:
-    """torch.compile writes C++ for the CPU: try whether this machine can build and load it.
+def compiler_works(device: str = "cpu") -> bool:
+    """torch.compile writes C++ for the CPU and Triton for CUDA: try whether this machine can build
+    and load it.
 
     Finding a compiler is not enough (Python's headers may be missing), so compile something
     small. The result is kept on disk, where the next start finds it.
     """
-    if not any(shutil.which(name) for name in ("g++", "clang++", "c++")):
+    if device == "cpu" and not any(shutil.which(name) for name in ("g++", "clang++", "c++")):
         return False
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # no word on CUDA_HOME
     try:
-        torch.compile(_small_function, dynamic=False)(torch.ones(64))
+        torch.compile(_small_function, dynamic=False)(torch.ones(64, device=device))
     except Exception:  # whatever goes wrong in there, training works without it
         return False
     return True
@@ -200,4 +201,6 @@ def for_inference(model: Model, precision: InferencePrecision = "auto") -> Model
         round_to_int8(model)
     elif choose_bf16(device, precision):
         model = model.to(torch.bfloat16)
+    elif precision == "fp32" or next(model.parameters()).dtype.itemsize < 4:
+        model = model.float()
     return model.eval()

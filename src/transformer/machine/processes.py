@@ -110,6 +110,8 @@ def joined(processes: Processes, device: torch.device) -> Iterator[None]:
     if processes.world_size == 1:
         yield
         return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # nccl wants a GPU for each process
     store, rank, world_size = next(rendezvous("env://"))
     distributed.init_process_group(
         "nccl" if device.type == "cuda" else "gloo",

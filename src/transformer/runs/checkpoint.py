@@ -92,8 +92,9 @@ def restore(model: nn.Module, optimizer: Optimizer, snapshot: Snapshot) -> None:
             parameter.copy_(_like(parameter, snapshot.weights[name]))
             for kind in kinds.get(parameter, ()) if snapshot.moments else ():  # none before step 1
                 saved = snapshot.moments[f"{kind}.{name}"]
-                place = parameter if kind != "step" else saved
-                optimizer.state[parameter][kind] = _like(place, saved)
+                optimizer.state[parameter][kind] = (
+                    saved.to(parameter.device) if kind == "step" else _like(parameter, saved)
+                )
 
 
 def _kinds(optimizer: Optimizer) -> dict[nn.Parameter, tuple[str, ...]]:

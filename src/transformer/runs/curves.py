@@ -96,7 +96,7 @@ def _draw_losses(axes: Any, steps: list[Record], judged: list[Record]) -> None:
         axes.legend()
 
 
-def smooth(values: list[float], beta: float = SMOOTHING) -> list[float]:
+def smooth(values: list[float]) -> list[float]:
     """Exponential mean without a bias towards its start.
 
     >>> smooth([2.0, 2.0, 2.0])
@@ -104,8 +104,8 @@ def smooth(values: list[float], beta: float = SMOOTHING) -> list[float]:
     """
     means, total, weight = [], 0.0, 0.0
     for value in values:
-        total = beta * total + (1 - beta) * value
-        weight = beta * weight + (1 - beta)
+        total = SMOOTHING * total + (1 - SMOOTHING) * value
+        weight = SMOOTHING * weight + (1 - SMOOTHING)
         means.append(total / weight)
     return means
 

@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr, suppress
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -126,11 +126,15 @@ def parse_flags(
         with redirect_stderr(said):
             return tyro.cli(target, args=args, registry=HELP, **options)
     except SystemExit as ended:
-        if not ended.code:  # --help
-            with suppress(BrokenPipeError):  # --help | head
-                print(epilogue, flush=True)
-            raise
-        raise UserError(f"{_sentence(said.getvalue())}; --help explains the flags") from None
+        if ended.code:
+            raise UserError(f"{_sentence(said.getvalue())}; --help explains the flags") from None
+    except BrokenPipeError:  # --help | head
+        pass
+    try:
+        print(epilogue, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's own flush
+    raise SystemExit(0)
 
 
 REASONS = (

@@ -123,7 +123,7 @@ class LearningFlags:
     matrix_learning_rate: float = 0.02
     """Muon's highest learning rate."""
     weight_decay: Annotated[float, AtLeast(0)] = 0.1
-    """How strongly AdamW pulls weight matrices towards zero."""
+    """How strongly the optimiser pulls weight matrices towards zero."""
     max_grad_norm: float = 1.0
     """Gradients longer than this are shortened to it."""
     seed: int = 0

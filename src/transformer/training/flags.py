@@ -44,7 +44,7 @@ MAY_CHANGE = {
 """What a resumed run may be told again; everything else would make it another run."""
 
 HUBS = ("repo", "path", "revision", "hub_endpoint", "max_cached_shards", "workers")
-UNUSED = {"toy": (*HUBS, "text_column", "cache_dir"), "text": HUBS, "fineweb": ()}
+UNUSED = {"toy": (*HUBS, "text_column", "cache_dir", "quick"), "text": HUBS, "fineweb": ()}
 """Flags that say nothing about a data set."""
 
 HELP_FLAGS = ("-h", "--help")
@@ -152,6 +152,8 @@ def parse(
     model = None
     if folder is not None:
         defaults = saved_config(folder)
+        if first.config.mps:
+            defaults = replace(defaults, device="auto")  # mps says where, from now on
     else:
         model = first.run.model_file()
         defaults = _defaults(args, first.config, model)
@@ -236,7 +238,7 @@ def saved_config(folder: RunFolder) -> TrainingConfig:
 def check_used(defaults: TrainingConfig, given: TrainingConfig) -> None:
     """
     Raises:
-        UserError: a flag was given that means nothing with this data set, or beside --steps.
+        UserError: a flag was given that means nothing with this data set or beside the others.
     """
     for name in UNUSED[given.dataset]:
         if getattr(given, name) != getattr(defaults, name):
@@ -244,6 +246,15 @@ def check_used(defaults: TrainingConfig, given: TrainingConfig) -> None:
                 f"{flag(name)} {getattr(given, name)} says nothing about --dataset "
                 f"{given.dataset}: leave it out"
             )
+    needs = {
+        "unjudged": (given.mine is not None, "--mine"),
+        "position_scale": (given.positions == "sinusoidal", "--positions sinusoidal"),
+        "rotary_base": (given.positions == "rotary", "--positions rotary"),
+        "qk_scale": (given.qk_norm != "none", "--qk-norm plain or gain"),
+    }
+    for name, (is_used, needed) in needs.items():
+        if not is_used and getattr(given, name) != getattr(defaults, name):
+            raise UserError(f"{flag(name)} says nothing without {needed}: leave it out")
     if given.steps is not None and given.epochs != defaults.epochs:
         raise UserError(
             f"--epochs {given.epochs} would change nothing: --steps {given.steps} says how long "

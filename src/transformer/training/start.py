@@ -110,6 +110,12 @@ class Run:
         return make_plan(self.config, source, kept)
 
 
+def agreed(machine: Machine, processes: Processes) -> Machine:
+    """bf16 and compilation only where all processes chose them: each has measured for itself."""
+    bf16, compiled = (not processes.any(not each) for each in (machine.bf16, machine.compiled))
+    return replace(machine, bf16=bf16, compiled=compiled)
+
+
 @contextmanager
 def opened_run(args: list[str]) -> Iterator[Run]:
     """The run that the command line means: a new one, or the one that is resumed.
@@ -130,14 +136,15 @@ def opened_run(args: list[str]) -> Iterator[Run]:
         print("Measuring what is fastest here: precision, compilation …", flush=True)
     device = "mps" if wanted.mps else wanted.device
     machine = choose_machine(device, wanted.precision, wanted.compile)
-    config = settled(wanted, machine)
-    notes: tuple[str, ...] = ()
-    if config.compile == "off" and wanted.compile == "on":
-        notes = ("torch.compile does not work here: training without it",)
     with (
         joined(processes, machine.torch_device(processes.local_rank)),
         opened_folder(flags, resumed, processes) as folder,
     ):
+        machine = agreed(machine, processes)
+        config = settled(wanted, machine)
+        notes: tuple[str, ...] = ()
+        if config.compile == "off" and wanted.compile == "on":
+            notes = ("torch.compile does not work here: training without it",)
         mine, origin = load_mine(config, processes.world_size), None
         if resumed is not None:
             saved = read_saved(resumed.config).take("yours", dict, default={})

@@ -147,7 +147,7 @@ class Trainer:
         return MetricsLog(self.folder.metrics, board, self.step)
 
     def _loop(self, stop: StopRequest) -> str:
-        reason = "finished"
+        reason = "patience" if self._is_out_of_patience() else "finished"  # perhaps since before
         while self.step < self.plan.total_steps and reason == "finished":
             self._one_step()
             self.film.take(self.step, self.model)

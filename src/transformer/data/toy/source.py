@@ -146,7 +146,7 @@ class ToyStoriesSource:
         if len(ids) + 1 > self.seq_length:
             raise UserError(
                 f"a toy story takes {len(ids) + 1} positions with this tokenizer, but the sequence "
-                f"length is {self.seq_length}: use --seq-length {(len(ids) // 32 + 2) * 32}"
+                f"length is {self.seq_length}: train with --seq-length {(len(ids) // 32 + 2) * 32}"
             )
         return self._padded([*ids, self.tokenizer.end_of_text])
 

@@ -206,9 +206,7 @@ def sweep(
     return F.pad(recovered, (first, 0))  # (n_layers, T)
 
 
-def sweep_heads(
-    model: DecoderOnlyTransformer, pair: PromptPair, batch_size: int = EXPERIMENTS_PER_BATCH
-) -> Tensor:
+def sweep_heads(model: DecoderOnlyTransformer, pair: PromptPair) -> Tensor:
     """Recovered logit difference of patching one head, at all positions.
 
     Returns:
@@ -216,5 +214,4 @@ def sweep_heads(
     """
     layers, heads = range(model.config.n_layers), range(model.config.n_heads)
     experiments = [[Patch(f"blocks.{i}.attention.heads", head=h)] for i in layers for h in heads]
-    result = run_patches(model, pair, experiments, batch_size)
-    return result.recovered.view(len(layers), len(heads))
+    return run_patches(model, pair, experiments).recovered.view(len(layers), len(heads))

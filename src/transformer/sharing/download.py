@@ -39,9 +39,7 @@ ADVICE = Advice(
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def download(
-    repo: str, revision: str, endpoint: str | None = None, notify: Callable[[str], None] = print
-) -> Path:
+def download(repo: str, revision: str, endpoint: str | None = None) -> Path:
     """The folder that holds the files of a repository's model.
 
     Raises:
@@ -50,7 +48,7 @@ def download(
     """
     if re.fullmatch(r"[\w.-]+/[\w.-]+", repo) is None:
         raise UserError(f"there is no folder {repo}, and a model on the hub is named OWNER/NAME")
-    retry = Retry(f"the hub ({endpoint or 'default endpoint'}, {repo})", notify, advice=ADVICE)
+    retry = Retry(f"the hub ({endpoint or 'default endpoint'}, {repo})", print, advice=ADVICE)
     api = HfApi(endpoint=endpoint)
     info = retry(lambda: api.model_info(repo, revision=revision, timeout=10))
     names = {file.rfilename for file in info.siblings or ()}
@@ -69,7 +67,7 @@ def download(
     for name in (name for name in SMALL if name in names):
         get(name)
     for name in weights:
-        notify(f"Fetching {name} of {repo}")
+        print(f"Fetching {name} of {repo}")
         get(name)
     return config.parent
 

@@ -85,13 +85,12 @@ class Retry:
         self,
         where: str,
         notify: Notify = log_notice,
-        seconds: float = RETRY_SECONDS,
         advice: Advice = FINEWEB,
     ) -> None:
         self.where = where
         self.advice = advice
         self.notify = notify
-        self.seconds = seconds
+        self.seconds = RETRY_SECONDS
         self.reached = False
 
     def __call__(self, action: Callable[[], _Result]) -> _Result:

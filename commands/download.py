@@ -88,7 +88,8 @@ def download(source: FineWebSource, tokens: int, progress: Progress) -> tuple[in
         progress.remove_task(task)
         if not done:
             raise UserError(
-                f"the disk is full; {held:,} tokens are in {source.config.cache_folder}"
+                f"{shard.name} could not be kept (why is said above); {held:,} tokens are in "
+                f"{source.config.cache_folder}"
             )
         held += int(source.text.cache.entries()[shard.name]["tokens"])
         progress.update(total, completed=min(held, tokens), description=f"{held:,} tokens")

@@ -85,8 +85,7 @@ def show_sample(console: Console, source: FineWebSource, start: float) -> None:
     batch = next(source.train_batches(batch_size=1))
     seconds = time.perf_counter() - start
     console.print(f"\nfirst batch after {seconds:.1f} s")
-    shard = source.text.shard_order(source.seed)[0]
-    block = source.text.read(shard, source.text.blocks(shard)[0])
+    _, block = next(source.text.stream("train", Position(), source.seed))
     ends = (block == source.tokenizer.end_of_text).nonzero()[0]
     document = block[ends[0] + 1 : ends[1]].tolist()
     console.rule("the beginning of a document", align="left")

@@ -178,8 +178,8 @@ def test_a_short_context_is_named(tokenizer: Tokenizer, context: int) -> None:
             UserError, match=f"context is {context} tokens; the demo needs at least "
         ):
             demo(tokenizer, context)
-    if context < 6:
-        with pytest.raises(UserError, match=f"context is {context} tokens .* at least 6"):
+    if context < 5:
+        with pytest.raises(UserError, match=f"context is {context} tokens .* at least 5"):
             ask_induction(model, tokenizer, None)
     else:
         assert len(ask_induction(model, tokenizer, None).grids) == 1

@@ -71,8 +71,21 @@ class HfTokenizer(Tokenizer):
                     f"tokenizer {name}: its end or start of a text is the id {i}, which is not in "
                     f"0 … {self.vocab_size - 1}"
                 )
-        self.prefix = self._tokenizer.encode("").ids  # before it never becomes one out of text
-        self._tokenizer.encode_special_tokens = True
+        self.prefix = self._before_a_text()
+        self._tokenizer.encode_special_tokens = True  # from now on none of them comes out of text
+        added = self._added.get(end_of_text)
+        if added is not None and not added.special:
+            raise UserError(
+                f"tokenizer {name}: {added.content}, which ends a text, is an added token that is "
+                "not special, so a text that has it written out would be cut there"
+            )
+
+    def _before_a_text(self) -> list[int]:
+        """What the library puts before the ids of a text, and not what it puts behind them."""
+        whole: list[int] = self._tokenizer.encode("a").ids
+        plain: list[int] = self._tokenizer.encode("a", add_special_tokens=False).ids
+        at = (i for i in range(len(whole)) if whole[i : i + len(plain)] == plain)
+        return whole[: next(at, 0)]
 
     def encode(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(_utf8(text), add_special_tokens=False).ids
@@ -157,7 +170,7 @@ class HfTokenizer(Tokenizer):
             return b""  # a hole in the table
         if i in self._added:
             return str(token).encode()
-        if self._by_byte:
+        if self._by_byte and all(character in self._characters for character in token):
             return bytes(self._characters[character] for character in token)
         byte = BYTE.fullmatch(token)
         return bytes([int(byte[1], 16)]) if byte else token.replace("▁", " ").encode()

@@ -74,7 +74,7 @@ def windows(
     scored_from = np.asarray(indices, dtype=np.int64)[:, None] * seq_length  # (n, 1)
     n_targets = len(block) - 1
     if scored_from.size and not 0 <= scored_from.min() <= scored_from.max() < n_targets:
-        raise IndexError(f"a window of {indices} is not in 0 … {n_targets // seq_length}")
+        raise IndexError(f"a window of {indices} is not in 0 … {(n_targets - 1) // seq_length}")
     if n_targets < seq_length:
         block = np.pad(block, (0, seq_length - n_targets), constant_values=block[0])
     starts = np.minimum(scored_from, max(0, n_targets - seq_length))  # the last one moves back

@@ -124,11 +124,11 @@ def fitting_length(max_seq_len: int, vocab_size: int) -> int:
     Raises:
         UserError: fewer than 2 fit, and of a single token nothing can be copied.
     """
-    length = min(25, max_seq_len // 2 - 1, vocab_size - 1)
+    length = min(25, (max_seq_len - 1) // 2, vocab_size - 1)
     if length < 2:
         raise UserError(
             f"this model's context is {max_seq_len} tokens and its vocabulary {vocab_size}; "
-            "to look for induction takes at least 6 and 3: two tokens, and the same two again"
+            "to look for induction takes at least 5 and 3: two tokens, and the same two again"
         )
     return length
 

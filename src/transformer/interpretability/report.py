@@ -179,7 +179,8 @@ def save_report(report: Report, path: Path) -> None:
         UserError: no picture can be written to `path`.
     """
     check_picture(path)
-    grids = [grid for grid in report.grids if grid.medium != "terminal"]
+    drawn = [grid for grid in report.grids if grid.medium != "terminal"]
+    grids = [grid for grid in drawn if grid.visible_rows] or drawn[:1]
     heights = [1.6 + _inches(len(grid.visible_rows), 0.24) for grid in grids]
     width = max(9.0, *(3 + _inches(len(grid.columns), 0.6) for grid in grids))
     figure = Figure(figsize=(width, sum(heights)), layout="constrained")

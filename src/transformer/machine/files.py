@@ -8,6 +8,7 @@ and what had been written is removed.
 """
 
 import errno
+import glob
 import hashlib
 import os
 import re
@@ -51,7 +52,7 @@ def replaced(path: Path, *, sync: bool = True) -> Iterator[Path]:
 
 
 def is_abandoned(path: Path) -> bool:
-    """Whether a `.part` file of `replaced` belongs to a process of this machine that has ended."""
+    """Whether what `replaced` or `whole_folder` has begun belongs to a process of this machine that has ended."""
     match = re.fullmatch(r"\..*\.(\d+)-\d+\.part", path.name)
     if match:
         try:
@@ -113,9 +114,13 @@ def whole_folder(path: Path, size: int | None = None, advice: str = "") -> Itera
         UserError: it cannot be written; says why, how many bytes it needs (`size`, where
             known) and what to do (`advice`).
     """
-    unfinished = path.with_name(f".unfinished-{path.name}")
+    place = path.resolve()  # "." has no name
+    begun = f".unfinished-{place.name}"
+    unfinished = place.with_name(f"{begun}.{os.getpid()}-{threading.get_ident()}.part")
     with explained_writing(path, size, advice):
-        shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+        for other in place.parent.glob(f"{glob.escape(begun)}.*.part"):
+            if is_abandoned(other):
+                shutil.rmtree(other, ignore_errors=True)  # of a process that was killed
         unfinished.mkdir(parents=True)
         try:
             yield unfinished

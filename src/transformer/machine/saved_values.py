@@ -76,6 +76,8 @@ def read_saved(path: Path) -> Saved:
         content = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"there is no {path}") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
     return parse_saved(content, str(path))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from transformer.errors import UserError
 from transformer.machine.saved_values import read_saved
 from transformer.runs.model_file import FILE_NAME
-from transformer.runs.run_folder import RunFolder, check_name
+from transformer.runs.run_folder import IMPORTED, RunFolder, check_name
 
 
 def find_model_file(run: Path | None, runs_dir: Path = Path("runs")) -> Path:
@@ -50,7 +50,7 @@ def _in_folder(folder: Path) -> Path:
 
 
 def _newest_run(runs_dir: Path) -> Path:
-    names = ("latest", FILE_NAME)  # of a run; of an imported model
+    names = ("latest", IMPORTED)  # of a run; of an imported model
     pointers = [path for name in names for path in runs_dir.glob(f"*/{name}") if path.is_file()]
     if not pointers:
         raise UserError(

@@ -57,7 +57,7 @@ def truncate_after(path: Path, step: int) -> None:
     text = path.read_text(encoding="utf-8", errors="replace")
     kept = []
     for section in text.split("\n" + HEADING):
-        number, _, _ = section.removeprefix(HEADING).partition("\n")
-        if number.isdecimal() and int(number) <= step:
+        number, end, _ = section.removeprefix(HEADING).partition("\n\n")
+        if end and number.isdecimal() and int(number) <= step:
             kept.append(section.removeprefix(HEADING).rstrip("\n"))
     write_whole(path, "".join(f"{HEADING}{section}\n\n" for section in kept))

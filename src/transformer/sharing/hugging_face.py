@@ -27,9 +27,12 @@ from transformer.machine.files import whole_folder
 from transformer.model import DecoderOnlyTransformer
 from transformer.sharing.families.family import Family
 from transformer.sharing.families.known import family_for
-from transformer.sharing.published import CONFIG, WEIGHTS
+from transformer.sharing.published import CONFIG, TOKENIZER, WEIGHTS
 from transformer.sharing.published_tokenizer import tokenizer_json
 
+WRITTEN = (
+    *(CONFIG, WEIGHTS, TOKENIZER, "generation_config.json", "tokenizer_config.json", "README.md"),
+)
 MARK = {"format": "pt", "written_by": "transformer-by-hand"}  # how an earlier export is known
 
 
@@ -55,7 +58,7 @@ def export_model(
     texts = {
         CONFIG: _json(config),
         "generation_config.json": _json({**ends, "pad_token_id": tokenizer.end_of_text}),
-        "tokenizer.json": published(tokenizer),
+        TOKENIZER: published(tokenizer),
         "tokenizer_config.json": _json(tokenizer_config(tokenizer, model.config)),
         "README.md": card,
     }
@@ -88,12 +91,16 @@ def tokenizer_config(tokenizer: Tokenizer, config: ModelConfig) -> dict[str, Any
 def check_target(folder: Path) -> None:
     """
     Raises:
-        UserError: `folder` is a file, or has a config.json or weights that are no such export:
-            those of a run, of a checkpoint, or of another model.
+        UserError: `folder` is a file, its name is not text, or it has files that are no such
+            export: those of a run, of a checkpoint, of another model, or yours.
     """
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise UserError(f"--output {str(folder)!r} is not UTF-8; choose another name") from None
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--output {folder} is a file; choose the name of a folder")
-    for path in (folder / CONFIG, folder / WEIGHTS):
+    for path in (folder / name for name in WRITTEN):
         if path.exists() and not _is_export(folder / WEIGHTS):
             raise UserError(f"{path} is not from such an export; choose another --output")
 

@@ -67,7 +67,9 @@ def import_model(
     check_output(output)
     family, saved = read_family(folder / CONFIG)
     theirs = family.read_config(saved)
-    check_sizes(folder / CONFIG, theirs)
+    length = _context(theirs.max_seq_len, seq_length)
+    has_table = theirs.variant.positions != "rotary"  # of all their positions
+    check_sizes(folder / CONFIG, theirs if has_table else replace(theirs, max_seq_len=length))
     tensors = Tensors(folder, family.prefix)
     if theirs.variant.tied_embeddings and has_own_output(family, tensors):
         theirs = replace(theirs, variant=replace(theirs.variant, tied_embeddings=False))
@@ -77,7 +79,6 @@ def import_model(
             f"{folder}: its tokenizer has {tokenizer.vocab_size} ids, but its table only "
             f"{theirs.vocab_size} rows"
         )
-    length = _context(theirs.max_seq_len, seq_length)
     config = replace(theirs, vocab_size=tokenizer.vocab_size, max_seq_len=length)
     check_tensors(family, theirs, tensors, folder)
     weights = {name: cut(name, t, config) for name, t in family.gathered(theirs, tensors.read)}
@@ -140,10 +141,11 @@ def check_tensors(family: Family, config: ModelConfig, tensors: Tensors, folder:
         used.update(place.theirs)
         found = [tensors.shape(name) for name in place.theirs]
         whole = [sum(shape[0] for shape in found), *found[0][1:]] if all(found) else []
-        if (whole[::-1] if place.transposed else whole) != shapes[place.ours]:
+        unlike = len({tuple(shape[1:]) for shape in found if shape}) > 1  # parts of one tensor
+        if unlike or (whole[::-1] if place.transposed else whole) != shapes[place.ours]:
             raise UserError(
-                f"{folder}: {' + '.join(place.theirs)} has shape {whole}, but its configuration "
-                f"implies {shapes[place.ours][:: -1 if place.transposed else 1]}"
+                f"{folder}: {' + '.join(place.theirs)} has shape {found if unlike else whole}, but its "
+                f"configuration implies {shapes[place.ours][:: -1 if place.transposed else 1]}"
             )
     unknown = sorted(
         name

@@ -1,5 +1,6 @@
 """The README.md of an exported model: what it is, what it learned from, and how to use it."""
 
+import shlex
 from pathlib import Path
 
 from transformer.errors import UserError
@@ -20,6 +21,7 @@ def model_card(loaded: LoadedModel, name: str, folder: Path) -> str:
         name: what the model is called.
         folder: where it is being exported to.
     """
+    export = shlex.join([str(loaded.path), "--output", str(folder)])
     return f"""{FRONT}
 # {name}
 
@@ -34,7 +36,7 @@ write = pipeline("text-generation", {str(folder)!r})
 print(write("Once there was")[0]["generated_text"])
 ```
 
-Exported with `uv run python commands/export_hf.py {loaded.path} --output {folder}` of
+Exported with `uv run python commands/export_hf.py {export}` of
 transformer-by-hand, a decoder-only transformer to read in an evening. Logits and token ids are
 those of the original.
 """

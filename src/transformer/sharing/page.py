@@ -19,6 +19,7 @@ import json
 import shlex
 import struct
 import tempfile
+from contextlib import suppress
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -27,6 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from transformer.data.bpe import count_ids
 from transformer.data.byte_pair_tokenizer import BytePairTokenizer
 from transformer.data.fineweb.block_order import Position, Visit, visits
 from transformer.data.fineweb.hub import HubFile
@@ -38,8 +40,8 @@ from transformer.machine.bounds import flag
 from transformer.runs.film import read_film
 from transformer.runs.metrics import Record, is_evaluation
 from transformer.runs.model_file import LoadedModel, write_model_file
-from transformer.training.config import TrainingConfig, preset
-from transformer.training.fine_tuning import SHAPE
+from transformer.training.config import TrainingConfig, on_rung, preset
+from transformer.training.fine_tuning import RATES, SHAPE
 from transformer.training.scheduler import make_schedule
 
 LARGEST_MODEL = 3_000_000  # characters of base64
@@ -55,6 +57,7 @@ RUNS = ("learning", "underfitting", "overfitting", "accumulation-1", "accumulati
 FILES, FILE_BYTES, LAST_FILE_BYTES, ROW_GROUP_BYTES = 15, 2_147_000_000, 575_000_000, 2_058_000
 ORDER_KEY = ("train", 0)  # the default seed
 SHOWN = 8  # shards whose blocks the page's figure walks through
+PRESET = {"quick": False, "rung": "classic"}  # flags that decide what others are by default
 MACHINE = ("device", "mps", "precision", "compile", "cache_dir")
 
 
@@ -271,7 +274,7 @@ def _thinned(records: list[Record]) -> dict[str, Any]:
 
 
 def training_command(flags: dict[str, Any], begins_with: str = "") -> str:
-    """The command that makes such a run: the flags that differ from the data set's preset.
+    """The command that makes such a run: the flags that differ from those of the preset and rung.
 
     What was chosen for the machine (device, precision, compilation) is left out, and for a run
     that began with a model what that model decides.
@@ -281,12 +284,19 @@ def training_command(flags: dict[str, Any], begins_with: str = "") -> str:
     >>> training_command({"dataset": "text", "text": ["a b"], "d_model": 64}, "runs/gpt2")
     "uv run python commands/train.py --dataset text --from runs/gpt2 --text 'a b'"
     """
-    base = asdict(preset(TrainingConfig(dataset=flags["dataset"])))
+    named = {name: flags.get(name, default) for name, default in PRESET.items()}
+    base = preset(TrainingConfig(dataset=flags["dataset"], quick=named["quick"]))
+    if named["rung"] != "classic" and not begins_with:
+        with suppress(UserError):  # the file of its tokenizer is gone: every flag is written out
+            base = on_rung(base, named["rung"], count_ids(flags.get("tokenizer", base.tokenizer)))
+    usual = {**asdict(base), **PRESET}
     words = ["--dataset", str(flags["dataset"])]
     words += ["--from", begins_with] if begins_with else []
     decided = (*SHAPE, "tokenizer", "max_seq_len") if begins_with else ()
     for name, value in flags.items():
-        unchanged = value is None or value == [] or value == base.get(name)
+        unchanged = value == [] or value == usual.get(name)
+        if name in RATES and begins_with:
+            unchanged = False  # what is usual depends on the model
         if unchanged or name in (*MACHINE, "dataset", *decided):
             continue
         if isinstance(value, bool):

@@ -34,7 +34,7 @@ NEW_TOKENIZER = rf"\.?\.tokenizer\.json\.new({TEMPORARY})?"
 OURS = re.compile(
     rf"{FILES}|\.?({FILES}){TEMPORARY}|{NEW_TOKENIZER}|tensorboard(/events\.out\.tfevents\..*)?"
     rf"|(film|\.unfinished-film)(/\.?\d{{8,16}}\.safetensors({TEMPORARY})?)?"
-    r"|(\.unfinished-)?checkpoint-\d{8,16}"
+    rf"|(\.unfinished-)?checkpoint-\d{{8,16}}({TEMPORARY})?"
     rf"(/({IN_CHECKPOINT}|\.?({IN_CHECKPOINT}){TEMPORARY}))?",
     re.ASCII,
 )

@@ -91,8 +91,15 @@ class Hub:
                 raise
             return kept
         if listing != kept:
-            write_checked(kept_at, listing.to_json())
+            self.keep(kept_at, listing.to_json())
         return listing
+
+    def keep(self, path: Path, data: bytes) -> None:
+        """For the next start. A disk that is full costs that, and nothing else."""
+        try:
+            write_checked(path, data)
+        except OSError as error:
+            self.retry.notify(f"warning: {path} cannot be kept ({error.strerror})")
 
     @no_fork()
     def read(self, listing: Listing, file: HubFile, start: int, end: int) -> bytes:

@@ -18,7 +18,7 @@ from fsspec.spec import AbstractBufferedFile
 
 from transformer.data.fineweb.hub import Hub, HubFile, Listing
 from transformer.data.text.files import check_text_column
-from transformer.machine.files import read_checked, write_checked
+from transformer.machine.files import read_checked
 
 TAIL = 64 * 1024  # bytes read first: their end says how long the footer is
 MAGIC = b"PAR1"
@@ -52,7 +52,7 @@ class RemoteParquet:
             data = read_checked(self.kept_at)
             if data is None:
                 data = self.hub.retry(self._fetch_footer)
-                write_checked(self.kept_at, data)
+                self.hub.keep(self.kept_at, data)
             self._footer = pq.read_metadata(pa.BufferReader(data))
         return self._footer
 

@@ -144,10 +144,10 @@ class Retry:
         status = status_of(error)
         if status is None and isinstance(error, FileNotFoundError):
             status = 404
-        if said := self.advice.permanent(status):
-            raise UserError(f"{self.where} answers {describe(error)}: {said}") from error
         answered = status is not None or isinstance(error, (UnreadableError, ArrowException))
         self.reached = self.reached or answered
+        if said := self.advice.permanent(status):
+            raise UserError(f"{self.where} answers {describe(error)}: {said}") from error
         unreachable = (httpx.ConnectError, httpx.ConnectTimeout, OfflineModeIsEnabled)
         if isinstance(error, unreachable) and not self.reached:
             raise UserError(

@@ -95,4 +95,15 @@ STOPS: list[tuple[list[list[int]], int, list[list[int]], dict[str, list[list[int
             ],
         },
     ),
+    (
+        [[4, 7], [5, 2]],
+        7,
+        [[4, 7, 8, 9, 10, 11], [5, 2, 3, 4, 5, 6]],
+        {
+            "a stop_id at the end of the prompt ends the row; only a new one should": [
+                [4, 7, 7, 7, 7, 7],
+                [5, 2, 3, 4, 5, 6],
+            ],
+        },
+    ),
 ]

@@ -45,11 +45,18 @@ def _layer(yours: ModuleType, d_model: int, n_heads: int) -> nn.Module:
 
 def _one_position(layer: nn.Module, check: Check) -> None:
     x = torch.randn(1, 1, 6, dtype=torch.float64)
-    check.equal(
+    came, given = (
         layer(x),
+        (
+            "one position, which sees itself only: its weight is 1, so the values pass through\n"
+            f"x = {x[0].tolist()}, random weights"
+        ),
+    )
+    check.shape(came, x, given=given)
+    check.equal(
+        came,
         _slow(layer, x, 2),
-        given="one position, which sees itself only: its weight is 1, so the values pass through\n"
-        f"x = {x[0].tolist()}, random weights",
+        given=given,
         mistakes={
             "the values are taken from the first third of the 3D columns; they are the last": _slow(
                 layer, x, 2, order=(1, 2, 0)
@@ -66,7 +73,7 @@ def _one_position(layer: nn.Module, check: Check) -> None:
             ),
         },
         otherwise="there is dropout inside: the block does that"
-        if (layer(x) != layer(x)).any()
+        if (layer(x) != came).any()
         else "with one position the values are others: are they projected, and the output too?",
     )
 

@@ -13,8 +13,8 @@ columns matters, or weights could not be exchanged:
     joined           the same order again: head 0's K results, then head 1's, …
 
 `scaled_dot_product_attention(Q, K, V, mask)` and `causal_mask(T, S)` are the exercises before this
-one; they are given here, or take your own. Attention acts on the last two dimensions, so the heads
-must be a dimension before them, like B.
+one; they are given here, or copy yours into this file. Attention acts on the last two dimensions,
+so the heads must be a dimension before them, like B.
 
 A cache remembers keys and values of earlier positions, during generation. If there is one:
 

@@ -13,6 +13,7 @@ and if one of them is what came, it names it:
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import torch
@@ -73,8 +74,9 @@ class Check:
             mistakes: what each usual mistake would give; the first that `came` equals is named.
             otherwise: what is said if none of them explains it.
         """
+        is_number = not isinstance(expected, Tensor)
         expected = torch.as_tensor(expected)
-        self.shape(came, expected, given=given)
+        self.shape(came, expected, given=given, is_number=is_number)
         found = torch.as_tensor(came).detach()
         if is_close(found, expected, tolerance):
             return
@@ -88,19 +90,19 @@ class Check:
         left, right = _sides(found, expected, tolerance)
         self.fail(given=given, came=left, expected=right, mistake=otherwise)
 
-    def shape(self, came: Any, expected: Tensor, *, given: str) -> None:
+    def shape(self, came: Any, expected: Tensor, *, given: str, is_number: bool = False) -> None:
         """Fail unless `came` is a tensor of the shape and kind of `expected` (or a number)."""
-        if isinstance(came, (int, float)) and not isinstance(came, bool) and not expected.dim():
+        if isinstance(came, Real) and not isinstance(came, bool) and not expected.dim():
             return
         if not isinstance(came, Tensor):
             kind = type(came).__name__
             self.fail(
                 given=given,
                 came=f"{'nothing (None)' if came is None else f'a {kind}'}",
-                expected=f"a tensor {_size(expected)}",
+                expected="a number" if is_number else f"a tensor {_size(expected)}",
                 mistake="nothing is returned: is there a `return`?"
                 if came is None
-                else "the result is not a tensor",
+                else f"the result is not a {'number' if is_number else 'tensor'}",
             )
         if came.shape != expected.shape:
             self.fail(
@@ -122,7 +124,7 @@ class Check:
 
 def is_close(a: Tensor, b: Tensor, tolerance: float) -> bool:
     """Equal within `tolerance`, relative where numbers are larger than 1."""
-    if a.dtype == torch.bool or not a.dtype.is_floating_point:
+    if not (a.dtype.is_floating_point or b.dtype.is_floating_point):
         return torch.equal(a, b.to(a.dtype))
     a, b = a.double(), b.double()
     return torch.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True)
@@ -159,7 +161,8 @@ def _sides(found: Tensor, expected: Tensor, tolerance: float) -> tuple[str, str]
     if found.numel() <= SMALL and whole[0] != whole[1]:
         return whole
     numbers = found.double(), expected.double()
-    tolerance = tolerance if found.dtype.is_floating_point else 0.0
+    if not (found.dtype.is_floating_point or expected.dtype.is_floating_point):
+        tolerance = 0.0
     close = torch.isclose(*numbers, rtol=tolerance, atol=tolerance, equal_nan=True)
     place = (~close).nonzero()[0].tolist()
     a, b = (each[tuple(place)].item() for each in numbers)

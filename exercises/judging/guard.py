@@ -16,7 +16,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 WRITES = set("wax+")
 PROGRAMS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "socket.connect")
@@ -83,13 +83,17 @@ class Guard:
         elif event.startswith(PROGRAMS):
             self.remark("it started a program or opened a connection")
 
-    def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """`function`, watched."""
+    def around(self, function: Callable[..., Any], first: int = 1) -> Callable[..., Any]:
+        """`function`, watched where the judge calls it: what it does with tensors of its own, in
+        other functions of the file, is its own matter. first: the number of its first argument."""
 
         @functools.wraps(function)
         def watched(*args: Any, **kwargs: Any) -> Any:
+            if self.depth:
+                return function(*args, **kwargs)
             # a tensor that inference_mode made counts no writes
-            named = {n: x for n, x in _named(args, kwargs) if isinstance(x, Tensor)}
+            given = [*((str(i), arg) for i, arg in enumerate(args, first)), *kwargs.items()]
+            named = {name: x for name, x in given if isinstance(x, Tensor)}
             tensors = {name: x for name, x in named.items() if not x.is_inference()}
             versions = {name: tensor._version for name, tensor in tensors.items()}
             with self._state_kept():
@@ -126,7 +130,7 @@ class Guard:
             elif isinstance(value, type):
                 for method, function in vars(value).copy().items():
                     if isinstance(function, FunctionType):
-                        setattr(value, method, self.around(function))
+                        setattr(value, method, self.around(function, first=0))  # `self`
 
 
 RESTORE: dict[str, Callable[[Any], Any]] = {
@@ -140,11 +144,6 @@ SEEDS = ("torch.manual_seed", "random.seed", "numpy.random.seed")
 def _state() -> dict[str, Any]:
     values = (torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads())
     return dict(zip(RESTORE, values, strict=True))
-
-
-def _named(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[str, Any]]:
-    first = 0 if args and isinstance(args[0], nn.Module) else 1  # `self` is not counted
-    return [*((str(i), arg) for i, arg in enumerate(args, first)), *kwargs.items()]
 
 
 def _resolve(path: str) -> Any:

@@ -104,9 +104,12 @@ def sees_no_future(
 
 def is_steady(function: Callable[[Tensor], Tensor], x: Tensor, check: Check) -> None:
     """In evaluation, the same x gives the same result."""
+    first, second = function(x), function(x)
+    given = "the same input twice, in evaluation"
+    check.shape(first, first if isinstance(first, Tensor) else x, given=given)
     check.that(
-        torch.equal(function(x), function(x)),
-        given="the same input twice, in evaluation",
+        torch.equal(first, second),
+        given=given,
         came="two results that differ",
         expected="the same result twice",
         mistake="dropout acts in evaluation too: it is for training only",

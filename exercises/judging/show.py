@@ -36,7 +36,8 @@ def show_list(console: Console, notebook: Notebook) -> None:
     console.print(table)
     done = sum(state == "done" for state in states.values())
     minutes = sum(each.minutes for each in LIST if states[each.name] != "done")
-    console.print(f"\n✓ {done} of {len(LIST)} done; the rest takes about {minutes / 60:.0f} hours.")
+    rest = f"{minutes} minutes" if minutes < 90 else f"{minutes / 60:.0f} hours"
+    console.print(f"\n✓ {done} of {len(LIST)} done" + (f"; the rest: {rest}." if minutes else "."))
     if "changed" in states.values():
         console.print("~ has passed and was changed since: judge it again.")
     following = next((each for each in LIST if states[each.name] != "done"), None)

@@ -24,10 +24,13 @@ FORBIDDEN = {
 def in_small(yours: ModuleType, check: Check) -> None:
     """One vector at place 0, then at place 2; then several places, texts and heads."""
     x = torch.tensor([1.0, 2.0, 3.0, -1.0, 0.5, 4.0])
+    given, one = f"x = {x.tolist()} at place 0", x.view(1, 1, 1, 6)
+    came = yours.rotate(one, torch.tensor([0]))
+    check.shape(came, one, given=given)
     check.equal(
-        yours.rotate(x.view(1, 1, 1, 6), torch.tensor([0]))[0, 0],
+        came[0, 0],
         x[None],
-        given=f"x = {x.tolist()} at place 0",
+        given=given,
         mistakes={
             "places count from 1: at place 0 nothing is turned": _turned(x, 1)[None],
             "the halves come out in the wrong order": x.roll(3)[None],

@@ -144,6 +144,24 @@ def top_p_cases(keep: Callable[[Tensor, float], Tensor], check: Check) -> None:
         otherwise="top-p keeps the wrong tokens",
     )
     _first_and_rows(keep, check)
+    _halves(keep, check)
+
+
+def _halves(keep: Callable[[Tensor, float], Tensor], check: Check) -> None:
+    """Four equal logits: two of them have exactly p = 0.5."""
+    given = "logits = [0.0, 0.0, 0.0, 0.0]\np = 0.5; softmax of the result"
+    check.equal(
+        _soft(keep(torch.zeros(1, 4), 0.5), check, given, torch.zeros(1, 4)),
+        torch.tensor([[0.5, 0.5, 0.0, 0.0]]),
+        given=given,
+        mistakes={
+            "those before it have p already, and it stays": torch.tensor([[1.0, 1, 1, 0]]) / 3,
+            "of equal logits those with the lower ids should stay (sort with stable=True)": (
+                torch.tensor([[0.0, 0.0, 0.5, 0.5]])
+            ),
+        },
+        otherwise="of four equal tokens the first two should stay",
+    )
 
 
 def _first_and_rows(keep: Callable[[Tensor, float], Tensor], check: Check) -> None:

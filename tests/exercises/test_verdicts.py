@@ -38,6 +38,32 @@ def test_unkind_code_gets_a_verdict(line: str, says: str) -> None:
     assert says in verdict.failure.mistake
 
 
+@pytest.mark.parametrize(
+    ("name", "result", "expected"),
+    [
+        ("heads", "self.output_projection(joined)", "a tensor (1, 1, 6)"),
+        ("rotary", "turned.to(x.dtype)", "a tensor (1, 1, 1, 6)"),
+        ("block", "x + self.dropout(written)", "a tensor (1, 50, 2)"),
+        ("schedule", "lowest + (peak - lowest) * (1 + math.cos(math.pi * done)) / 2", "a number"),
+    ],
+)
+def test_a_forgotten_return_is_named(name: str, result: str, expected: str) -> None:
+    text = (EXERCISES[name].folder / "solution.py").read_text("utf-8")
+    assert f"return {result}" in text
+    failure = judged(name, write(name, text.replace(f"return {result}", result))).failure
+    assert failure is not None
+    assert failure.mistake == "nothing is returned: is there a `return`?"
+    assert failure.expected == expected
+
+
+def test_an_argument_that_is_written_into_is_counted_from_the_first() -> None:
+    text = (EXERCISES["generation"].folder / "solution.py").read_text("utf-8")
+    unread = "unread = ids  # first"
+    failure = judged("generation", write("generation", text.replace(unread, f"ids += 0; {unread}")))
+    assert failure.failure is not None
+    assert failure.failure.mistake.startswith("argument 3 was written into")
+
+
 class Late(str):
     """A text that takes its time to arrive in another process."""
 

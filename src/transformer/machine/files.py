@@ -52,7 +52,8 @@ def replaced(path: Path, *, sync: bool = True) -> Iterator[Path]:
 
 
 def is_abandoned(path: Path) -> bool:
-    """Whether what `replaced` or `whole_folder` has begun belongs to a process of this machine that has ended."""
+    """Whether what was begun here (by `replaced`, `whole_folder`) belongs to a process of this
+    machine that has ended."""
     match = re.fullmatch(r"\..*\.(\d+)-\d+\.part", path.name)
     if match:
         try:

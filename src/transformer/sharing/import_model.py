@@ -143,9 +143,10 @@ def check_tensors(family: Family, config: ModelConfig, tensors: Tensors, folder:
         whole = [sum(shape[0] for shape in found), *found[0][1:]] if all(found) else []
         unlike = len({tuple(shape[1:]) for shape in found if shape}) > 1  # parts of one tensor
         if unlike or (whole[::-1] if place.transposed else whole) != shapes[place.ours]:
+            implied = shapes[place.ours][:: -1 if place.transposed else 1]
             raise UserError(
-                f"{folder}: {' + '.join(place.theirs)} has shape {found if unlike else whole}, but its "
-                f"configuration implies {shapes[place.ours][:: -1 if place.transposed else 1]}"
+                f"{folder}: {' + '.join(place.theirs)} has shape {found if unlike else whole}, "
+                f"but its configuration implies {implied}"
             )
     unknown = sorted(
         name

@@ -22,6 +22,22 @@ BUGS = [
     ),
 ]
 RIGHT = [
+    '''
+import torch
+
+
+def hide(scores, mask):
+    """In place: it is given what the other function has made."""
+    scores.masked_fill_(~mask, -torch.inf)
+
+
+def scaled_dot_product_attention(queries, keys, values, mask=None):
+    scores = queries @ keys.transpose(-2, -1) / queries.shape[-1] ** 0.5
+    if mask is not None:
+        hide(scores, mask)
+    weights = scores.softmax(-1)
+    return weights @ values, weights
+''',
     """
 import torch
 

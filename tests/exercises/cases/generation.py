@@ -6,6 +6,11 @@ CAT = "ids = torch.cat([ids, unread], dim=1)"
 ENDED = "ended = ended | (new == stop_id)"
 REPEAT = "new = torch.where(ended, stop_id, new)"
 BUGS = [
+    (
+        "ended = torch.zeros(len(ids), dtype=torch.bool)",
+        "ended = ids[:, -1] == (-1 if stop_id is None else stop_id)",
+        "a stop_id at the end of the prompt ends the row",
+    ),
     ("model.eval()", "model.training = False", ""),
     (READ, "logits = model(unread)[:, -1]", "without the cache"),
     (READ, "logits = model(ids)[:, -1]", "without the cache"),

@@ -8,6 +8,7 @@ NEW = "new = logits[scored - start :].log_softmax(dim=-1)"
 BUGS = [
     ("model.eval()", "model.training = False", ""),
     (RETURN, "return nats / len(targets)", "this is the mean loss"),
+    (RETURN, "return int(math.exp(nats / len(targets)))", ""),
     (RETURN, "return 2 ** (nats / len(targets))", "2 to the power"),
     (RETURN, "return math.exp(nats)", "added, not averaged"),
     (RETURN, "return math.exp(nats / len(ids))", "divided by the number of ids"),

@@ -7,6 +7,11 @@ GAINS = "[nn.Parameter(torch.full((head_size,), scale)) for _ in range(2)]"
 QUERIES = "queries = self._normed(queries, self.gains[0])"
 KEYS = "keys = self._normed(keys, self.gains[1])"
 BUGS = [
+    (
+        "keys = self._normed(keys, self.gains[1])",
+        "keys = self._normed(keys.float() if keys.dtype == torch.half else keys, self.gains[1])",
+        "the results have not the types of the inputs",
+    ),
     (".mean(dim=-1", ".sum(dim=-1", "the root of the *sum*"),
     (PRECISE, "precise = x - x.mean(-1, keepdim=True)", "the mean is subtracted"),
     (SIZE, SIZE.replace("torch.sqrt(", "("), "there is no root"),

@@ -45,6 +45,7 @@ BUGS = [
         "logits.topk(k); removed = order[:, k:]",
         "`k` may be larger than V",
     ),
+    ("before >= p", "before > p", "those before it have p already"),
     (BEFORE, "before = probabilities.cumsum(dim=-1)", "the token that crosses p is removed"),
     (BEFORE, f"{BEFORE} - probabilities.roll(1, -1)", "one token too many"),
     (

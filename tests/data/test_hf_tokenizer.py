@@ -127,6 +127,37 @@ def test_untrusted_metadata_is_checked(field: str, value: object, said: str) -> 
         tokenizer_from_metadata({**PLAIN.to_metadata(), field: value})
 
 
+def test_an_end_that_text_can_make_is_refused() -> None:
+    fields = json.loads(byte_level().to_str())
+    fields["added_tokens"] = [{**token, "special": False} for token in fields["added_tokens"]]
+    end = PLAIN.end_of_text
+    with pytest.raises(UserError, match=r"an added token that is not special"):
+        HfTokenizer("odd", json.dumps(fields), end, end)
+
+
+def test_what_stands_behind_a_text_is_no_prefix() -> None:
+    fields = json.loads(byte_level("llama 3").to_str())
+    begin, end = SPECIAL
+    table = byte_level("llama 3").get_vocab()
+    both = [{"SpecialToken": {"id": name, "type_id": 0}} for name in (begin, end)]
+    text = {"Sequence": {"id": "A", "type_id": 0}}
+    fields["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [both[0], text, both[1]],
+        "pair": [text],
+        "special_tokens": {n: {"id": n, "ids": [table[n]], "tokens": [n]} for n in SPECIAL},
+    }
+    tokenizer = HfTokenizer("odd", json.dumps(fields), table[end], table[begin])
+    assert tokenizer.prefix == [table[begin]]
+
+
+def test_a_token_that_is_not_byte_level_has_the_bytes_of_its_text() -> None:
+    fields = json.loads(byte_level().to_str())
+    fields["model"]["vocab"]["▁x"] = 9999
+    tokenizer = HfTokenizer("odd", json.dumps(fields), PLAIN.end_of_text, PLAIN.end_of_text)
+    assert tokenizer.decode_bytes([9999]) == "▁x".encode()
+
+
 def test_tokens_whose_bytes_are_unknown_are_refused(tmp_path: Path) -> None:
     text = json.loads(byte_level().to_str())
     text["decoder"] = {"type": "WordPiece", "prefix": "##", "cleanup": True}

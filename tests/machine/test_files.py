@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
@@ -113,6 +114,29 @@ def test_a_folder_is_replaced_file_by_file(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
+def test_two_writers_of_a_folder_do_not_meet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is here, "."; what a dead process had begun goes."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / ".unfinished-here.999999999-1.part").mkdir()
+    with whole_folder(Path()) as first:
+        (first / "a").write_text("first")
+        thread = Thread(target=_write_second)
+        thread.start()
+        thread.join(60)
+        assert Path("a").read_text() == "second"
+        (first / "b").write_text("first")
+    assert (Path("a").read_text(), Path("b").read_text()) == ("first", "first")
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
+def _write_second() -> None:
+    with whole_folder(Path()) as second:
+        (second / "a").write_text("second")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("tmpfs", ["2m"], indirect=True)
 def test_training_continues_when_there_is_room_again(tmpfs: Path) -> None:
@@ -153,8 +177,13 @@ def test_an_export_replaces_nothing_but_an_export(tmp_path: Path) -> None:
     save_pretrained(model(), hub)
     write_model_file(lone / "model.safetensors", model(), TOKENIZER, step=1)
     command = load_command("export_hf")
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "README.md").write_text("my own")
     files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    for target in (run, run / "checkpoint-00000003", hub, lone, run / "config.json"):
+    with pytest.raises(UserError, match="is not UTF-8"):
+        command.main(command.Arguments(run=run, output=Path("ex\udcffport")))
+    for target in (run, run / "checkpoint-00000003", hub, lone, run / "config.json", mine):
         with pytest.raises(UserError, match=r"is not from such an export|is a file"):
             command.main(command.Arguments(run=run, output=target))
     command = load_command("export_onnx")

@@ -28,6 +28,8 @@ def test_a_file_must_hold_an_object(tmp_path: Path, content: bytes, message: str
         read_saved(tmp_path / "config.json")
     with pytest.raises(UserError, match=r"there is no .*gone.json"):
         read_saved(tmp_path / "gone.json")
+    with pytest.raises(UserError, match=r"cannot be read: Is a directory"):
+        read_saved(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -187,6 +187,15 @@ def test_what_we_do_not_have_is_named(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_long_context_is_cut_before_it_is_judged(tmp_path: Path) -> None:
+    """262,144 positions of a rotary model need no table."""
+    publish("llama", tmp_path / "in")
+    saved = json.loads((tmp_path / "in/config.json").read_text())
+    saved["max_position_embeddings"] = 10**8
+    (tmp_path / "in/config.json").write_text(json.dumps(saved))
+    assert import_model(tmp_path / "in", tmp_path / "out").config.max_seq_len == 2048
+
+
 def test_damaged_folders_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     publish("llama", folder)
@@ -212,6 +221,9 @@ def test_damaged_folders_are_refused(tmp_path: Path) -> None:
         folder / "model.safetensors",
     )
     refused(r"model\.norm\.weight holds values that are not finite")
+    keys = next(name for name in weights if name.endswith("k_proj.weight"))
+    save_file({**weights, keys: weights[keys][:, :8].contiguous()}, folder / "model.safetensors")
+    refused(r"q_proj\.weight \+ .*k_proj\.weight \+ .* has shape \[\[.*48\], \[\d+, 8\]")
     save_file({n: t.to(torch.float64) for n, t in weights.items()}, folder / "model.safetensors")
     refused("of type F64, not F32 or F16 or BF16")
     (folder / "model.safetensors").unlink()

@@ -53,6 +53,24 @@ def test_weights_variant_sizes_and_tokenizer_are_the_models(learned: Path) -> No
     assert changed <= {"device", "precision", "compile"}
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--dataset toy --rung muon --optimizer adamw",
+        "--dataset toy --rung all --tied-embeddings",
+        "--dataset toy --rung value_embeddings --steps 800 --learning-rate 0.012",
+        "--dataset toy --tokens-per-epoch None",
+        "--quick --d-model 256",
+        "--quick --tokens-per-epoch 100000000",
+        "--quick --rung rotary",
+    ],
+)
+def test_the_printed_command_trains_the_same(flags: str) -> None:
+    config = parse(flags.split())[0].config
+    command = shlex.split(training_command(config_to_json(config)))
+    assert parse(command[command.index("--dataset") :])[0].config == config
+
+
 def test_defaults_are_a_tenth_of_the_models_rate_and_the_models_dropout(learned: Path) -> None:
     config = parse(["--from", str(learned), "--dataset", "toy"])[0].config
     assert (config.learning_rate, config.matrix_learning_rate) == pytest.approx((2e-3, 2e-3))

@@ -168,9 +168,10 @@ class HfTokenizer(Tokenizer):
         token = self._tokenizer.id_to_token(i)
         if token is None:
             return b""  # a hole in the table
-        if i in self._added:
+        is_text = self._by_byte and not self._characters.keys() >= set(token)
+        if i in self._added or is_text:
             return str(token).encode()
-        if self._by_byte and all(character in self._characters for character in token):
+        if self._by_byte:
             return bytes(self._characters[character] for character in token)
         byte = BYTE.fullmatch(token)
         return bytes([int(byte[1], 16)]) if byte else token.replace("▁", " ").encode()

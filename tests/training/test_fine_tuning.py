@@ -2,6 +2,7 @@
 
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,11 @@ def test_the_printed_command_trains_the_same(flags: str) -> None:
     config = parse(flags.split())[0].config
     command = shlex.split(training_command(config_to_json(config)))
     assert parse(command[command.index("--dataset") :])[0].config == config
+
+
+def test_the_printed_command_of_a_run_that_was_given_steps_later() -> None:
+    saved = config_to_json(replace(TOY, epochs=3, steps=900))
+    assert training_command(saved).endswith("train.py --dataset toy --steps 900")
 
 
 def test_defaults_are_a_tenth_of_the_models_rate_and_the_models_dropout(learned: Path) -> None:

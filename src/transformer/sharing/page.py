@@ -299,6 +299,8 @@ def training_command(flags: dict[str, Any], begins_with: str = "") -> str:
             unchanged = False  # what is usual depends on the model
         if unchanged or name in (*MACHINE, "dataset", *decided):
             continue
+        if name == "epochs" and flags.get("steps"):  # which say how long, whatever else was asked
+            continue
         if isinstance(value, bool):
             words.append(flag(name if value else f"no_{name}"))
         else:

@@ -45,12 +45,10 @@ def _layer(yours: ModuleType, d_model: int, n_heads: int) -> nn.Module:
 
 def _one_position(layer: nn.Module, check: Check) -> None:
     x = torch.randn(1, 1, 6, dtype=torch.float64)
-    came, given = (
-        layer(x),
-        (
-            "one position, which sees itself only: its weight is 1, so the values pass through\n"
-            f"x = {x[0].tolist()}, random weights"
-        ),
+    came = layer(x)
+    given = (
+        "one position, which sees itself only: its weight is 1, so the values pass through\n"
+        f"x = {x[0].tolist()}, random weights"
     )
     check.shape(came, x, given=given)
     check.equal(

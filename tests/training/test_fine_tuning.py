@@ -25,7 +25,7 @@ from training_tools import (
 from transformer.errors import UserError
 from transformer.runs.find import find_model_file
 from transformer.runs.model_file import read_model_file
-from transformer.sharing.page import training_command
+from transformer.sharing.training_command import training_command
 from transformer.training.config import TOY, config_to_json
 from transformer.training.flags import parse
 

@@ -6,6 +6,7 @@
 | `hugging_face.py` | How do other programs get a folder that is enough by itself? |
 | `published_tokenizer.py` | How do they cut text as we do? |
 | `model_card.py` | What does the folder say about itself? |
+| `training_command.py` | Which command made a run? |
 | `import_model.py` | How does a published model become one of ours? |
 | `download.py` | How does it get here, and what if the connection breaks? |
 | `published.py` | What is in a published folder, and what is never read? |

@@ -30,9 +30,8 @@ from transformer.sharing.families.known import family_for
 from transformer.sharing.published import CONFIG, TOKENIZER, WEIGHTS
 from transformer.sharing.published_tokenizer import tokenizer_json
 
-WRITTEN = (
-    *(CONFIG, WEIGHTS, TOKENIZER, "generation_config.json", "tokenizer_config.json", "README.md"),
-)
+SETTINGS = ("generation_config.json", "tokenizer_config.json")
+WRITTEN = (CONFIG, WEIGHTS, TOKENIZER, *SETTINGS, "README.md")
 MARK = {"format": "pt", "written_by": "transformer-by-hand"}  # how an earlier export is known
 
 

@@ -9,7 +9,7 @@ from transformer.machine.saved_values import read_saved
 from transformer.runs.metrics import is_evaluation, read_metrics
 from transformer.runs.model_file import LoadedModel
 from transformer.runs.run_folder import IMPORTED
-from transformer.sharing.page import training_command
+from transformer.sharing.training_command import training_command
 
 FRONT = "---\nlibrary_name: transformers\npipeline_tag: text-generation\n---\n"
 

@@ -16,11 +16,8 @@ a file that a visitor drops onto it.
 
 import base64
 import json
-import shlex
 import struct
 import tempfile
-from contextlib import suppress
-from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -28,7 +25,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from transformer.data.bpe import count_ids
 from transformer.data.byte_pair_tokenizer import BytePairTokenizer
 from transformer.data.fineweb.block_order import Position, Visit, visits
 from transformer.data.fineweb.hub import HubFile
@@ -36,12 +32,10 @@ from transformer.data.fineweb.shard import SHARD_BYTES, Shard, cut_into_shards, 
 from transformer.data.toy.kinds import kinds_of
 from transformer.data.toy.stories import song_examples
 from transformer.errors import UserError
-from transformer.machine.bounds import flag
 from transformer.runs.film import read_film
 from transformer.runs.metrics import Record, is_evaluation
 from transformer.runs.model_file import LoadedModel, write_model_file
-from transformer.training.config import TrainingConfig, on_rung, preset
-from transformer.training.fine_tuning import RATES, SHAPE
+from transformer.sharing.training_command import training_command
 from transformer.training.scheduler import make_schedule
 
 LARGEST_MODEL = 3_000_000  # characters of base64
@@ -57,8 +51,6 @@ RUNS = ("learning", "underfitting", "overfitting", "accumulation-1", "accumulati
 FILES, FILE_BYTES, LAST_FILE_BYTES, ROW_GROUP_BYTES = 15, 2_147_000_000, 575_000_000, 2_058_000
 ORDER_KEY = ("train", 0)  # the default seed
 SHOWN = 8  # shards whose blocks the page's figure walks through
-PRESET = {"quick": False, "rung": "classic"}  # flags that decide what others are by default
-MACHINE = ("device", "mps", "precision", "compile", "cache_dir")
 
 
 def model_script(loaded: LoadedModel, name: str, prompt: str) -> str:
@@ -271,41 +263,6 @@ def _thinned(records: list[Record]) -> dict[str, Any]:
             for r in validation
         ],
     }
-
-
-def training_command(flags: dict[str, Any], begins_with: str = "") -> str:
-    """The command that makes such a run: the flags that differ from those of the preset and rung.
-
-    What was chosen for the machine (device, precision, compilation) is left out, and for a run
-    that began with a model what that model decides.
-
-    >>> training_command({"dataset": "toy", "stories": 200, "device": "cpu", "bias": False})
-    'uv run python commands/train.py --dataset toy --stories 200 --no-bias'
-    >>> training_command({"dataset": "text", "text": ["a b"], "d_model": 64}, "runs/gpt2")
-    "uv run python commands/train.py --dataset text --from runs/gpt2 --text 'a b'"
-    """
-    named = {name: flags.get(name, default) for name, default in PRESET.items()}
-    base = preset(TrainingConfig(dataset=flags["dataset"], quick=named["quick"]))
-    if named["rung"] != "classic" and not begins_with:
-        with suppress(UserError):  # the file of its tokenizer is gone: every flag is written out
-            base = on_rung(base, named["rung"], count_ids(flags.get("tokenizer", base.tokenizer)))
-    usual = {**asdict(base), **PRESET}
-    words = ["--dataset", str(flags["dataset"])]
-    words += ["--from", begins_with] if begins_with else []
-    decided = (*SHAPE, "tokenizer", "max_seq_len") if begins_with else ()
-    for name, value in flags.items():
-        unchanged = value == [] or value == usual.get(name)
-        if name in RATES and begins_with:
-            unchanged = False  # what is usual depends on the model
-        if unchanged or name in (*MACHINE, "dataset", *decided):
-            continue
-        if name == "epochs" and flags.get("steps"):  # which say how long, whatever else was asked
-            continue
-        if isinstance(value, bool):
-            words.append(flag(name if value else f"no_{name}"))
-        else:
-            words += [flag(name), *map(str, value if isinstance(value, list) else [value])]
-    return f"uv run python commands/train.py {shlex.join(words)}"
 
 
 def rounded(value: float | None) -> float | None:
